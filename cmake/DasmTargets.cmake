@@ -1,0 +1,82 @@
+# dasm_library, dasm_binary and dasm_test: the only ways a target is made.
+
+add_library(dasm_options INTERFACE)
+target_include_directories(dasm_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(dasm_options INTERFACE
+  -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
+  -Werror=switch -Werror=return-type -Werror=unused-result)
+if(DASM_SANITIZE)
+  target_compile_options(dasm_options INTERFACE -fsanitize=${DASM_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(dasm_options INTERFACE -fsanitize=${DASM_SANITIZE})
+endif()
+target_compile_definitions(dasm_options INTERFACE DASM_VERSION="${PROJECT_VERSION}"
+  SPDLOG_COMPILED_LIB SPDLOG_FMT_EXTERNAL)
+
+if(DASM_WITH_WORKER)
+  add_library(dasm_torch INTERFACE)
+  add_library(dasm::torch ALIAS dasm_torch)
+  target_link_libraries(dasm_torch INTERFACE dasm_options dasmtorch::torch_cpu)
+  target_compile_definitions(dasm_torch INTERFACE DASM_TORCH_VERSION="${DasmTorch_VERSION}")
+  # The headers of torch cost 13 s a file; precompiled once they cost 3.
+  file(WRITE ${PROJECT_BINARY_DIR}/torch_pch.cc "// Intentionally empty: owns the precompiled torch headers.\n")
+  add_library(dasm_torch_pch OBJECT ${PROJECT_BINARY_DIR}/torch_pch.cc)
+  target_link_libraries(dasm_torch_pch PUBLIC dasm::torch)
+  target_precompile_headers(dasm_torch_pch PRIVATE
+    <ATen/ATen.h> <torch/csrc/autograd/autograd.h> <torch/csrc/autograd/custom_function.h>)
+endif()
+
+# dasm_library(NAME [TORCH] HDRS ... SRCS ... DEPS ...)
+# A static library for one folder, alias dasm::NAME.
+function(dasm_library name)
+  cmake_parse_arguments(arg "TORCH" "" "HDRS;SRCS;DEPS" ${ARGN})
+  if(arg_SRCS)
+    add_library(dasm_${name} STATIC ${arg_SRCS})
+    set(scope PUBLIC)
+  else()
+    add_library(dasm_${name} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  add_library(dasm::${name} ALIAS dasm_${name})
+  target_link_libraries(dasm_${name} ${scope} dasm_options ${arg_DEPS})
+  target_sources(dasm_${name} ${scope} FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${arg_HDRS})
+  set_target_properties(dasm_${name} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+  if(arg_TORCH)
+    target_link_libraries(dasm_${name} ${scope} dasm::torch)
+    if(arg_SRCS)
+      target_precompile_headers(dasm_${name} REUSE_FROM dasm_torch_pch)
+    endif()
+  endif()
+endfunction()
+
+# dasm_binary(NAME [TORCH] SRCS ... DEPS ...): an installed executable.
+function(dasm_binary name)
+  cmake_parse_arguments(arg "TORCH" "" "SRCS;DEPS" ${ARGN})
+  add_executable(${name} ${arg_SRCS})
+  target_link_libraries(${name} PRIVATE dasm_options ${arg_DEPS})
+  if(arg_TORCH)
+    target_link_libraries(${name} PRIVATE dasm::torch)
+    target_precompile_headers(${name} REUSE_FROM dasm_torch_pch)
+  endif()
+  install(TARGETS ${name})
+endfunction()
+
+# dasm_test(NAME [TORCH] SRCS ... DEPS ... [LABELS ...] [ENV VAR=VALUE ...])
+# A GoogleTest executable whose cases appear in ctest one by one.
+function(dasm_test name)
+  if(NOT BUILD_TESTING)
+    return()
+  endif()
+  cmake_parse_arguments(arg "TORCH" "" "SRCS;DEPS;LABELS;ENV" ${ARGN})
+  add_executable(${name} ${arg_SRCS})
+  target_link_libraries(${name} PRIVATE dasm_options ${arg_DEPS} GTest::gmock GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test_bin)
+  if(arg_TORCH)
+    target_link_libraries(${name} PRIVATE dasm::torch)
+    target_precompile_headers(${name} REUSE_FROM dasm_torch_pch)
+  endif()
+  if(NOT arg_LABELS)
+    set(arg_LABELS unit)
+  endif()
+  gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 120
+    PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 300 ENVIRONMENT "OMP_NUM_THREADS=1;${arg_ENV}")
+endfunction()

@@ -1,0 +1,24 @@
+// Addresses: "host:port", "[::1]:port" or "unix:PATH".
+#ifndef DASM_COMMON_RPC_ENDPOINT_H_
+#define DASM_COMMON_RPC_ENDPOINT_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "grpcpp/channel.h"
+
+namespace dasm {
+
+// INVALID_ARGUMENT naming `field` unless `address` has one of the forms, its
+// unix path fits (107 bytes), and it is loopback or a unix socket or `insecure`
+// is given: TLS does not exist yet, so anything else would be open to all.
+absl::Status CheckListenAddress(const std::string& field,
+                                const std::string& address, bool insecure);
+// With keep-alive, no message above 16 MiB, retries on UNAVAILABLE only.
+std::shared_ptr<grpc::Channel> Connect(const std::string& address);
+
+}  // namespace dasm
+
+#endif  // DASM_COMMON_RPC_ENDPOINT_H_

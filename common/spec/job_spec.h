@@ -1,0 +1,244 @@
+// A validated, fully expanded job: every value is set and within range. Made
+// from the proto by job_spec_proto.h, the only validation; read by the planner
+// and, part by part, by the engine.
+//
+// The JSON of these structs (nlohmann, keys sorted) is the canonical form that
+// action keys hash: renaming a member changes every key.
+#ifndef DASM_COMMON_SPEC_JOB_SPEC_H_
+#define DASM_COMMON_SPEC_JOB_SPEC_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nlohmann/json.hpp"
+
+namespace dasm {
+
+enum class Norm { kNone, kInstance, kBatch };
+NLOHMANN_JSON_SERIALIZE_ENUM(Norm, {{Norm::kNone, "none"},
+                                    {Norm::kInstance, "instance"},
+                                    {Norm::kBatch, "batch"}})
+
+enum class Augmentation { kColor, kCrop, kCutout, kFlip, kScale, kRotate };
+NLOHMANN_JSON_SERIALIZE_ENUM(Augmentation, {{Augmentation::kColor, "color"},
+                                            {Augmentation::kCrop, "crop"},
+                                            {Augmentation::kCutout, "cutout"},
+                                            {Augmentation::kFlip, "flip"},
+                                            {Augmentation::kScale, "scale"},
+                                            {Augmentation::kRotate, "rotate"}})
+
+enum class Distance { kL1, kMse, kCosine };
+NLOHMANN_JSON_SERIALIZE_ENUM(Distance, {{Distance::kL1, "l1"},
+                                        {Distance::kMse, "mse"},
+                                        {Distance::kCosine, "cosine"}})
+
+enum class Layers { kConvolutions, kWeights, kAll };
+NLOHMANN_JSON_SERIALIZE_ENUM(Layers, {{Layers::kConvolutions, "convolutions"},
+                                      {Layers::kWeights, "weights"},
+                                      {Layers::kAll, "all"}})
+
+enum class Init { kReal, kNoise };
+NLOHMANN_JSON_SERIALIZE_ENUM(Init,
+                             {{Init::kReal, "real"}, {Init::kNoise, "noise"}})
+
+enum class PoolRule { kAll, kMisclassified, kLossQuantile, kEl2n, kWeighted };
+NLOHMANN_JSON_SERIALIZE_ENUM(PoolRule,
+                             {{PoolRule::kAll, "all"},
+                              {PoolRule::kMisclassified, "misclassified"},
+                              {PoolRule::kLossQuantile, "loss_quantile"},
+                              {PoolRule::kEl2n, "el2n"},
+                              {PoolRule::kWeighted, "weighted"}})
+
+enum class Recipe { kIdc, kDc };
+NLOHMANN_JSON_SERIALIZE_ENUM(Recipe,
+                             {{Recipe::kIdc, "idc"}, {Recipe::kDc, "dc"}})
+
+enum class Baseline { kRandom, kTiles, kStart };
+NLOHMANN_JSON_SERIALIZE_ENUM(Baseline, {{Baseline::kRandom, "random"},
+                                        {Baseline::kTiles, "tiles"},
+                                        {Baseline::kStart, "start"}})
+
+enum class PixelSpace { kPixel, kNormalized };
+NLOHMANN_JSON_SERIALIZE_ENUM(PixelSpace,
+                             {{PixelSpace::kPixel, "pixel"},
+                              {PixelSpace::kNormalized, "normalized"}})
+
+// Where the files are and what they must hold; resolved at submit by
+// common/dataset/source.h.
+struct DatasetSpec {
+  std::string name;  // "fashion-mnist", or "custom"
+  enum class Format { kIdx, kCifarBinary, kImageFolder, kSvhnMat };
+  Format format = Format::kIdx;
+  // By role ("train_images", "train_labels", "train.0", "test.0", ...); paths
+  // relative to a --data root. For an image folder: "train", "test".
+  std::map<std::string, std::string> files;
+  int label_bytes = 1;  // CIFAR binary
+  int image_size = 0;   // image folder: side; else from the files
+  int channels = 0;     // image folder; else from the files
+  int classes = 0;      // 0: from the files
+  // Per channel, of pixels in [0, 1]; empty: measured by prepare_dataset.
+  std::vector<double> mean;
+  std::vector<double> std;
+  bool operator==(const DatasetSpec&) const = default;
+};
+NLOHMANN_JSON_SERIALIZE_ENUM(
+    DatasetSpec::Format, {{DatasetSpec::Format::kIdx, "idx"},
+                          {DatasetSpec::Format::kCifarBinary, "cifar_binary"},
+                          {DatasetSpec::Format::kImageFolder, "image_folder"},
+                          {DatasetSpec::Format::kSvhnMat, "svhn_mat"}})
+
+struct NetworkSpec {
+  std::string name = "convnet";
+  int depth = 3;    // 1 .. 8
+  int width = 128;  // 1 .. 1024
+  Norm norm = Norm::kInstance;
+  // "convnet-d3-w128-instance"
+  std::string ToString() const;
+  bool operator==(const NetworkSpec&) const = default;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NetworkSpec, name, depth, width, norm)
+
+// Arithmetic groups (design: "execution groups"): fixed by the spec, part of
+// the key, independent of ranks.
+struct ExecutionSpec {
+  int train_group = 16;     // images of a training batch per kernel call
+  int forward_group = 100;  // images of an inference batch
+  std::string precision = "fp32";
+  bool operator==(const ExecutionSpec&) const = default;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExecutionSpec, train_group, forward_group,
+                                   precision)
+
+// Zhao et al. 2021, Kim et al. 2022 (IDC, eq. 4).
+struct GradientMatchingSpec {
+  Distance distance = Distance::kMse;
+  Layers layers = Layers::kConvolutions;
+  int inits = 2000;
+  int later_inits = 2000;
+  int steps_per_init = 100;
+  int real_batch = 64;
+  int synthetic_batch = 128;
+  double image_learning_rate = 5e-3;
+  bool scale_learning_rate = true;
+  int base_size = 32;
+  double image_momentum = 0.5;
+  std::vector<Augmentation> augmentation;
+  int net_steps = 8;
+  int net_batch = 64;
+  double net_learning_rate = 0.01;
+  double net_momentum = 0.9;
+  double net_weight_decay = 5e-4;
+  std::vector<Augmentation> net_augmentation;
+  double net_cutmix = 0.5;
+  bool operator==(const GradientMatchingSpec&) const = default;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(GradientMatchingSpec, distance, layers,
+                                   inits, later_inits, steps_per_init,
+                                   real_batch, synthetic_batch,
+                                   image_learning_rate, scale_learning_rate,
+                                   base_size, image_momentum, augmentation,
+                                   net_steps, net_batch, net_learning_rate,
+                                   net_momentum, net_weight_decay,
+                                   net_augmentation, net_cutmix)
+
+struct SynthesisSpec {
+  int factor = 2;  // 1 .. 8
+  Init init = Init::kReal;
+  bool operator==(const SynthesisSpec&) const = default;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SynthesisSpec, factor, init)
+
+// The values of DASM's axes; with one segment the rest has no effect.
+struct SequenceSpec {
+  std::vector<int> segments;  // sums to images_per_class
+  PoolRule pool = PoolRule::kMisclassified;
+  double mix = 0.5;    // 0 .. 1
+  double trim = 0.05;  // 0 .. 0.5
+  int discriminators = 3;
+  int discriminator_epochs = 300;
+  int discriminator_steps = 20000;
+  double quantile_floor = 0.2;
+  double el2n_threshold = 0.5;
+  double weight_floor = 0.05;
+  double weight_power = 1.0;
+  int reference_steps = 0;
+  bool operator==(const SequenceSpec&) const = default;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SequenceSpec, segments, pool, mix, trim,
+                                   discriminators, discriminator_epochs,
+                                   discriminator_steps, quantile_floor,
+                                   el2n_threshold, weight_floor, weight_power,
+                                   reference_steps)
+
+// How a network is trained from scratch on a set and tested; one Trainer
+// serves evaluation, discriminators and reference networks.
+struct TrainingRecipe {
+  Recipe recipe = Recipe::kIdc;
+  int steps = 0;  // optimiser steps; > 0 once planned
+  int batch = 64;
+  double learning_rate = 0.01;
+  double momentum = 0.9;
+  double weight_decay = 5e-4;
+  std::vector<Augmentation> augmentation;
+  double cutmix = 0.5;
+  bool operator==(const TrainingRecipe&) const = default;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainingRecipe, recipe, steps, batch,
+                                   learning_rate, momentum, weight_decay,
+                                   augmentation, cutmix)
+
+struct EvaluationSpec {
+  // `training.steps` 0: epochs of the evaluated set.
+  TrainingRecipe training;
+  int epochs = 1000;
+  std::vector<NetworkSpec> networks;
+  int repeats = 3;
+  std::vector<Baseline> baselines;
+  bool prefixes = true;
+  uint64_t seed = 0;
+  bool operator==(const EvaluationSpec&) const = default;
+};
+
+struct SyntheticSetSpec {
+  // By role: "npz", or "images" and "labels"; relative to a --data root.
+  std::map<std::string, std::string> files;
+  std::string digest;  // of a stored synthetic.safetensors; else empty
+  PixelSpace space = PixelSpace::kPixel;
+  bool operator==(const SyntheticSetSpec&) const = default;
+};
+
+struct ResourceSpec {
+  int ranks = 1;
+  int priority = 0;                 // -1000 .. 1000
+  double checkpoint_interval = 60;  // seconds
+  bool operator==(const ResourceSpec&) const = default;
+};
+
+struct JobSpec {
+  std::string name;
+  DatasetSpec dataset;
+  int images_per_class = 0;
+  NetworkSpec network;
+  GradientMatchingSpec matching;
+  SynthesisSpec synthesis;
+  SequenceSpec sequence;
+  EvaluationSpec evaluation;
+  // Set: an evaluate-only job; matching, sequence and images_per_class are
+  // then without meaning.
+  std::optional<SyntheticSetSpec> synthetic_set;
+  ExecutionSpec execution;
+  ResourceSpec resources;
+  uint64_t seed = 0;
+  std::map<std::string, std::string> labels;
+  std::string salt;
+
+  // "evaluate", "idc" (one segment) or "dasm".
+  std::string Method() const;
+};
+
+}  // namespace dasm
+
+#endif  // DASM_COMMON_SPEC_JOB_SPEC_H_

@@ -1,0 +1,142 @@
+// The coordinator's durable records. A *job* is what a user submitted; its
+// graph consists of *tasks*; a task whose inputs are known is bound to an
+// *action*, the unit of execution, named by its action key. Tasks of several
+// jobs may share one action: that is the result cache and the single flight.
+#ifndef DASM_SERVER_JOB_RECORDS_H_
+#define DASM_SERVER_JOB_RECORDS_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "server/job/state.h"
+
+namespace dasm {
+
+struct FailureRecord {
+  std::string failure_class;  // empty: none
+  std::string message;
+  std::string task;
+};
+
+struct JobRecord {
+  std::string id;
+  std::string project;
+  std::string uid;
+  std::string request_id;
+  std::string spec_digest;    // of `spec`; guards request_id
+  std::string spec;           // serialized dasm.v1.JobSpec, as given
+  std::string expanded_spec;  // serialized dasm.v1.JobSpec
+  std::string method;
+  int priority = 0;
+  double checkpoint_interval = 60;
+  std::string salt;
+  JobState state = JobState::kQueued;
+  std::string numerics_class;  // empty until the first task is placed
+  absl::Time create_time;
+  absl::Time start_time = absl::InfinitePast();  // InfinitePast: not yet
+  absl::Time end_time = absl::InfinitePast();
+  absl::Time update_time;
+  FailureRecord failure;
+  std::string report_json;  // set when it succeeds
+  std::string manifest_json;
+  int tasks_total = 0;
+  int tasks_done = 0;
+};
+
+struct BlobRef {
+  std::string digest;
+  int64_t size_bytes = 0;
+};
+
+struct OutputRecord {
+  BlobRef blob;
+  std::vector<std::string> chunk_digests;
+};
+
+// Where a task's input comes from: an output of another task of the job, or a
+// blob known at submit.
+struct InputSource {
+  std::string task;  // empty: `blob`
+  std::string output;
+  BlobRef blob;
+};
+
+struct SourceFileRecord {
+  std::string role;
+  std::string path;
+  std::string digest;
+};
+
+struct TaskRecord {
+  std::string job;
+  std::string id;  // "segment-1"
+  std::string kind;
+  std::string parameters_json;                // canonical
+  std::map<std::string, InputSource> inputs;  // by input name
+  std::vector<SourceFileRecord> source_files;
+  int ranks = 1;
+  TaskState state = TaskState::kWaiting;
+  std::string action_key;  // empty until every input is known
+  bool cached = false;
+  FailureRecord failure;
+  absl::Time start_time = absl::InfinitePast();
+  absl::Time end_time = absl::InfinitePast();
+};
+
+struct CheckpointRecord {
+  BlobRef blob;
+  int64_t step = 0;
+  double seconds = 0;  // computed up to here, over all attempts
+  absl::Time time;
+};
+
+struct ActionRecord {
+  std::string key;
+  std::string kind;
+  std::string parameters_json;
+  std::map<std::string, BlobRef> inputs;
+  std::vector<SourceFileRecord> source_files;
+  std::string numerics_class;
+  int ranks = 1;
+  double checkpoint_interval = 60;
+  ActionState state = ActionState::kPending;
+  uint64_t fence = 0;  // of the newest attempt; 0: none yet
+  int attempts = 0;
+  std::map<std::string, int> retries;  // by failure class since the last newer
+                                       // checkpoint
+  absl::Time not_before = absl::InfinitePast();  // back-off
+  std::string avoid_worker;  // the last attempt failed there for its own reason
+  std::string worker;        // of the running attempt
+  std::vector<CheckpointRecord> checkpoints;    // newest first, at most two
+  std::map<std::string, OutputRecord> outputs;  // by output name; SUCCEEDED
+  std::string summary_json;
+  double seconds = 0;
+  FailureRecord failure;
+  absl::Time create_time;
+  absl::Time start_time = absl::InfinitePast();
+  absl::Time end_time = absl::InfinitePast();
+};
+
+// One line of a job's history. `version` is given by the store in commit
+// order, over all jobs.
+struct EventRecord {
+  uint64_t version = 0;
+  std::string job;
+  absl::Time time;
+  std::string type;
+  std::string task;
+  std::string message;
+  std::string body;  // serialized dasm.v1.JobEvent (job and task as of then)
+};
+
+struct WorkerRecord {
+  std::string id;
+  bool draining = false;  // an operator's wish; survives restarts
+};
+
+}  // namespace dasm
+
+#endif  // DASM_SERVER_JOB_RECORDS_H_

@@ -1,0 +1,77 @@
+// From a validated spec to its task graph: a pure function.
+//
+//   dasm   prepare -> segment-1 -> (discriminator-2-d -> scores-2-d) x D
+//            -> pool-2 -> segment-2 -> ... -> assemble -> evaluations
+//   idc    prepare -> segment-1 -> assemble -> evaluations
+//   evaluate  prepare -> set -> evaluations
+// Evaluations are one task per set, network and repeat: the synthetic set, the
+// baselines (random, tiles, start) and, for DASM, each proper prefix.
+#ifndef DASM_SERVER_PLANNER_PLANNER_H_
+#define DASM_SERVER_PLANNER_PLANNER_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/spec/job_spec.h"
+#include "common/spec/task_parameters.h"
+
+namespace dasm {
+
+// What the coordinator found out about the data at submit.
+struct ResolvedDataset {
+  int classes = 0;
+  int channels = 0;
+  int height = 0;
+  int width = 0;
+  int64_t train_images = 0;
+  int64_t test_images = 0;
+  struct File {
+    std::string role;
+    std::string path;
+    std::string digest;
+  };
+  std::vector<File> files;
+  std::vector<File> set_files;  // of an evaluate-only job
+  int64_t set_images = 0;       // of an evaluate-only job, if known
+};
+
+struct TaskInputRef {
+  std::string task;  // empty: a blob known at submit
+  std::string output;
+  std::string digest;
+  int64_t size_bytes = 0;
+};
+
+// Predictions (docs/architecture.md names the formulas).
+struct TaskCost {
+  double flops = 0;
+  int64_t memory_bytes = 0;
+  int64_t artifact_bytes = 0;
+  int64_t reduced_bytes_per_step = 0;
+  int64_t steps = 0;
+};
+
+struct PlannedTask {
+  std::string id;
+  TaskParameters parameters;
+  std::map<std::string, TaskInputRef> inputs;
+  std::vector<ResolvedDataset::File> source_files;
+  int ranks = 1;
+  TaskCost cost;
+};
+
+struct TaskGraph {
+  std::vector<PlannedTask> tasks;  // parents before children
+};
+
+// Fills in what follows from the data: evaluation steps and with them those of
+// baselines, prefixes and discriminators. INVALID_ARGUMENT naming a field when
+// the combination cannot be planned.
+absl::StatusOr<TaskGraph> PlanJob(const JobSpec& spec,
+                                  const ResolvedDataset& dataset);
+
+}  // namespace dasm
+
+#endif  // DASM_SERVER_PLANNER_PLANNER_H_

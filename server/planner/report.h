@@ -1,0 +1,47 @@
+// report.json and manifest.json of a finished job, from its tasks' results.
+#ifndef DASM_SERVER_PLANNER_REPORT_H_
+#define DASM_SERVER_PLANNER_REPORT_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/spec/job_spec.h"
+#include "server/planner/planner.h"
+
+namespace dasm {
+
+struct FinishedTask {
+  std::string id;
+  std::string kind;
+  std::string parameters_json;
+  std::string action_key;
+  std::vector<std::string> parents;
+  std::string summary_json;
+  double seconds = 0;
+  struct Output {
+    std::string name;
+    std::string digest;
+    int64_t size_bytes = 0;
+    std::vector<std::string> chunk_digests;
+  };
+  std::vector<Output> outputs;
+};
+
+struct JobResult {
+  JobSpec spec;
+  std::string numerics_class;
+  std::string tool_version;
+  double total_seconds = 0;  // wall time from start to end of the job
+  std::vector<FinishedTask> tasks;
+};
+
+// Members as in the README ("report.json"); no NaN: a value that does not exist
+// is left out.
+absl::StatusOr<std::string> ReportJson(const JobResult& result);
+absl::StatusOr<std::string> ManifestJson(const JobResult& result);
+
+}  // namespace dasm
+
+#endif  // DASM_SERVER_PLANNER_REPORT_H_

@@ -1,0 +1,44 @@
+// What the ranks of a gang do together. Ranks run the same loop on replicated
+// state and share the work by virtual shards: shard s belongs to rank
+// s mod size. Works on floats, not tensors.
+//
+// Determinism: a sum is taken in shard order, whatever the number of ranks, and
+// every rank receives the same bits.
+// Threads: one object a rank, used by one thread. Every rank calls the same
+// methods in the same order with the same sizes.
+// Errors: UNAVAILABLE when a peer is gone or the gang was aborted,
+// DEADLINE_EXCEEDED when a peer does not come; both name the rank. After an
+// error the gang is dead.
+#ifndef DASM_WORKER_COLLECTIVE_COLLECTIVE_H_
+#define DASM_WORKER_COLLECTIVE_COLLECTIVE_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+
+namespace dasm {
+
+class Collective {
+ public:
+  virtual ~Collective() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  // `rows` is [shards, length], this rank's rows filled; `sum` [length]
+  // receives row 0 + row 1 + ... in that order.
+  virtual absl::Status SumShards(absl::Span<const float> rows, int64_t shards,
+                                 absl::Span<float> sum) = 0;
+  // `rows` is [shards, length], this rank's rows filled; on return all are.
+  virtual absl::Status GatherShards(absl::Span<float> rows, int64_t shards) = 0;
+  // Rank 0's bytes to everyone.
+  virtual absl::Status Broadcast(absl::Span<char> bytes) = 0;
+  virtual absl::Status Barrier() = 0;
+  // Makes every pending and later call of every rank fail with `why`. From any
+  // thread.
+  virtual void Abort(absl::Status why) = 0;
+};
+
+}  // namespace dasm
+
+#endif  // DASM_WORKER_COLLECTIVE_COLLECTIVE_H_
