@@ -16,6 +16,13 @@
 
 namespace dasm {
 
+// Names of files being written begin so; what a crash leaves of them may be
+// removed by whoever owns the folder.
+inline constexpr std::string_view kTemporaryPrefix = ".tmp-";
+
+// "`what`: No space left on device" with the code that FileSystem promises.
+absl::Status ErrnoStatus(int error, std::string_view what);
+
 // Thread-safe. Errors name the path and errno: NOT_FOUND, PERMISSION_DENIED,
 // RESOURCE_EXHAUSTED (ENOSPC, EDQUOT), else UNAVAILABLE.
 class FileSystem {
@@ -25,7 +32,10 @@ class FileSystem {
    public:
     virtual ~Writer() = default;
     virtual absl::Status Append(std::string_view data) = 0;
-    // fsync, rename to the final path, fsync of the folder. Once only.
+    // fsync, rename to the final path, fsync of the folder. Once only. When an
+    // fsync of the file fails the final path is untouched. When that of the
+    // folder fails the file is in place but may not survive a power loss: the
+    // caller must not rely on it.
     virtual absl::Status Commit() = 0;
   };
 
@@ -41,12 +51,16 @@ class FileSystem {
       const std::function<absl::Status(std::string_view)>& chunk) = 0;
   virtual absl::StatusOr<int64_t> Size(const std::string& path) = 0;
   virtual bool Exists(const std::string& path) = 0;
+  // Synced into both folders.
   virtual absl::Status Rename(const std::string& from,
                               const std::string& to) = 0;
-  // A missing file is success.
+  // A missing file is success. Not synced: after a power loss it may be back.
   virtual absl::Status Remove(const std::string& path) = 0;
   // With parents, each synced into its own.
   virtual absl::Status CreateDirectories(const std::string& path) = 0;
+  // Folders in `parent`, which exists, synced into it together.
+  virtual absl::Status CreateChildren(
+      const std::string& parent, const std::vector<std::string>& names) = 0;
   // Names (not paths) in byte order.
   virtual absl::StatusOr<std::vector<std::string>> List(
       const std::string& path) = 0;
@@ -60,8 +74,11 @@ FileSystem* LocalFileSystem();
 absl::Status WriteFileAtomically(FileSystem* fs, const std::string& path,
                                  std::string_view data);
 
-// FAILED_PRECONDITION where `path` lies on NFS, SMB, FUSE or 9p, whose renames
-// and locks a store cannot trust.
+// "NFS", "SMB", "FUSE" or "9p" for a type that statfs() tells, else empty.
+std::string_view NetworkFileSystemName(int64_t type);
+
+// FAILED_PRECONDITION where `path` (or the nearest parent that exists) lies on
+// NFS, SMB, FUSE or 9p, whose renames and locks a store cannot trust.
 absl::Status RefuseNetworkFileSystem(const std::string& path);
 
 // An exclusive lock on a folder, held until destroyed or the process ends
@@ -77,6 +94,7 @@ class DirectoryLock {
 
  private:
   explicit DirectoryLock(int fd) : fd_(fd) {}
+
   const int fd_;
 };
 
