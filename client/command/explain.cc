@@ -1,0 +1,121 @@
+// dasmctl explain: what a job file means, before anything runs.
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "client/command/commands.h"
+#include "client/command/embedded_service.h"
+#include "client/command/exit_code.h"
+#include "client/command/spec_source.h"
+#include "common/base/status_macros.h"
+#include "common/spec/yaml.h"
+
+namespace dasm {
+namespace {
+
+struct ExplainOptions {
+  SpecSource source;
+  std::vector<std::string> data;
+};
+
+// The YAML with each value's origin behind it, "matching.gradient.inits" being
+// found by the indentation.
+std::string Annotated(const v1::ExplainJobResponse& response) {
+  std::string text;
+  std::vector<std::string> path;
+  for (absl::string_view line :
+       absl::StrSplit(ToYaml(response.expanded_spec()), '\n')) {
+    if (line.empty()) continue;
+    const size_t indent = line.find_first_not_of(' ');
+    const size_t colon = line.find(':');
+    if (colon == absl::string_view::npos || line[indent] == '-') {
+      absl::StrAppend(&text, line, "\n");
+      continue;
+    }
+    path.resize(indent / 2);
+    path.push_back(std::string(line.substr(indent, colon - indent)));
+    const auto origin = response.origins().find(absl::StrJoin(path, "."));
+    absl::StrAppend(&text, line);
+    if (origin != response.origins().end()) {
+      const size_t pad = line.size() < 52 ? 52 - line.size() : 1;
+      absl::StrAppend(&text, std::string(pad, ' '), "# ", origin->second);
+    }
+    absl::StrAppend(&text, "\n");
+  }
+  return text;
+}
+
+std::vector<std::string> Row(const std::string& id, const std::string& kind,
+                             const std::string& parents, const v1::Cost& cost) {
+  return {id,
+          kind,
+          cost.steps() > 0 ? absl::StrCat(cost.steps()) : "",
+          absl::StrCat(HumanCount(cost.flops()), "FLOP"),
+          HumanBytes(cost.memory_bytes()),
+          HumanBytes(cost.artifact_bytes()),
+          HumanBytes(cost.reduced_bytes_per_step()),
+          parents};
+}
+
+absl::StatusOr<int> Explain(Context* context, const ExplainOptions& options) {
+  DASM_ASSIGN_OR_RETURN(const OutputFormat format, context->format());
+  DASM_ASSIGN_OR_RETURN(const v1::JobSpec spec, options.source.Load());
+  // Without a server a private coordinator answers: the same code.
+  std::unique_ptr<EmbeddedService> embedded;
+  if (context->coordinator.empty()) {
+    EmbeddedService::Options service;
+    service.data = options.data;
+    service.with_worker = false;
+    auto started = EmbeddedService::Start(service);
+    if (!started.ok()) return started.status();
+    embedded = *std::move(started);
+    context->coordinator = embedded->address();
+  }
+  DASM_ASSIGN_OR_RETURN(Stubs * stubs, context->Connect());
+  v1::ExplainJobRequest request;
+  *request.mutable_spec() = spec;
+  DASM_ASSIGN_OR_RETURN(
+      const v1::ExplainJobResponse response,
+      Call(*context, stubs->jobs.get(), &v1::JobService::Stub::ExplainJob,
+           request, absl::Minutes(2)));
+  if (format == OutputFormat::kJson) {
+    *context->out << ToJson(response) << "\n";
+    return kExitOk;
+  }
+  if (format == OutputFormat::kYaml) {
+    *context->out << JsonToYaml(ToJson(response)) << "\n";
+    return kExitOk;
+  }
+  *context->out << Annotated(response) << "\n";
+  Table table({"TASK", "KIND", "STEPS", "ARITHMETIC", "MEMORY", "ARTIFACTS",
+               "REDUCED/STEP", "AFTER"});
+  for (const v1::PlannedTask& task : response.tasks()) {
+    table.Add(Row(task.id(), task.kind(), absl::StrJoin(task.parents(), " "),
+                  task.cost()));
+  }
+  table.Add(Row("total", "", "", response.total()));
+  *context->out << table.ToString();
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddExplain(CLI::App* app, Context* context) {
+  auto options = std::make_shared<ExplainOptions>();
+  CLI::App* verb = app->add_subcommand(
+      "explain",
+      "Show the expanded spec with the origin of each value, the task graph "
+      "and the predicted cost");
+  verb->add_option("-f,--file,file", options->source.file,
+                   "Job file, YAML or JSON; - for standard input");
+  options->source.AddOptions(verb);
+  verb->add_option("--data", options->data,
+                   "Folder with data sets, when no coordinator is named")
+      ->type_name("DIR")
+      ->expected(1)
+      ->take_all();
+  context->Bind(verb, [=] { return Explain(context, *options); });
+}
+
+}  // namespace dasm

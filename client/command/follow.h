@@ -1,0 +1,49 @@
+// Follows a job's events to its end and shows them: a live line on a terminal,
+// one line an event elsewhere.
+#ifndef DASM_CLIENT_COMMAND_FOLLOW_H_
+#define DASM_CLIENT_COMMAND_FOLLOW_H_
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/command/context.h"
+
+namespace dasm {
+
+struct FollowOptions {
+  bool quiet = false;
+  absl::Duration timeout = absl::InfiniteDuration();
+  // Asked between events; true ends the following with CANCELLED.
+  std::function<bool()> interrupted = [] { return false; };
+};
+
+// The job once it has ended. Takes the stream up again after a broken
+// connection, for as long as the server is away at most a minute at a time.
+//   DEADLINE_EXCEEDED (reason WAIT_TIMEOUT)  the timeout passed
+//   CANCELLED  interrupted; the job goes on
+//   NOT_FOUND, UNAVAILABLE
+absl::StatusOr<v1::Job> FollowJob(Context* context, const std::string& name,
+                                  const FollowOptions& options);
+
+// What the live line is made of; fed with events.
+class ProgressView {
+ public:
+  // A line worth keeping (a task began or ended, ...), or empty.
+  std::string Update(const v1::JobEvent& event);
+  // "segment-2 3/8 tasks  64/160  matching_loss 12.3 ▇▅▂  9.1/s  left 11s".
+  std::string Line(absl::Time now) const;
+
+ private:
+  v1::Job job_;
+  std::map<std::string, v1::Task> running_;
+  std::map<std::string, std::vector<double>> history_;
+  std::map<std::string, absl::Time> checkpoint_;
+};
+
+}  // namespace dasm
+
+#endif  // DASM_CLIENT_COMMAND_FOLLOW_H_

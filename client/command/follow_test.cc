@@ -1,0 +1,71 @@
+#include "client/command/follow.h"
+
+#include "client/command/exit_code.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace dasm {
+namespace {
+
+using testing::HasSubstr;
+
+v1::JobEvent Progress(const std::string& task, int step, double loss) {
+  v1::JobEvent event;
+  event.set_type("task_progress");
+  event.set_task(task);
+  v1::Task* state = event.mutable_task_state();
+  state->set_state(v1::Task::STATE_RUNNING);
+  state->mutable_progress()->set_step(step);
+  state->mutable_progress()->set_total_steps(40);
+  state->mutable_progress()->set_steps_per_second(2);
+  state->mutable_progress()->set_series("matching_loss");
+  state->mutable_progress()->set_value(loss);
+  return event;
+}
+
+TEST(ProgressView, ShowsStepLossCourseSpeedAndTimeLeft) {
+  ProgressView view;
+  EXPECT_EQ(view.Update(Progress("segment-2", 10, 4)), "");
+  EXPECT_EQ(view.Update(Progress("segment-2", 20, 2)), "");
+  const std::string line = view.Line(absl::UnixEpoch());
+  EXPECT_THAT(line, HasSubstr("segment-2 20/40"));
+  EXPECT_THAT(line, HasSubstr("matching_loss 2 █▁"));
+  EXPECT_THAT(line, HasSubstr("left 10s"));
+}
+
+TEST(ProgressView, NamesTheAgeOfTheLastCheckpoint) {
+  ProgressView view;
+  view.Update(Progress("segment-1", 1, 4));
+  v1::JobEvent checkpoint;
+  checkpoint.set_type("checkpoint");
+  checkpoint.set_task("segment-1");
+  checkpoint.mutable_time()->set_seconds(1000);
+  EXPECT_EQ(view.Update(checkpoint), "");
+  EXPECT_THAT(view.Line(absl::FromUnixSeconds(1012)),
+              HasSubstr("checkpoint 12s ago"));
+}
+
+TEST(ProgressView, ForgetsATaskThatEnded) {
+  ProgressView view;
+  view.Update(Progress("segment-1", 1, 4));
+  v1::JobEvent ended;
+  ended.set_type("task_succeeded");
+  ended.set_task("segment-1");
+  ended.mutable_task_state()->set_state(v1::Task::STATE_SUCCEEDED);
+  EXPECT_THAT(view.Update(ended), HasSubstr("task_succeeded  segment-1"));
+  EXPECT_THAT(view.Line(absl::UnixEpoch()), HasSubstr("waiting for a worker"));
+}
+
+TEST(ExitCode, FollowsTheTableOfTheReadme) {
+  EXPECT_EQ(ExitCodeOf(absl::InvalidArgumentError("")), 2);
+  EXPECT_EQ(ExitCodeOf(absl::NotFoundError("")), 3);
+  EXPECT_EQ(ExitCodeOf(absl::UnauthenticatedError("")), 4);
+  EXPECT_EQ(ExitCodeOf(absl::FailedPreconditionError("")), 5);
+  EXPECT_EQ(ExitCodeOf(absl::UnavailableError("")), 6);
+  EXPECT_EQ(ExitCodeOf(absl::InternalError("")), 1);
+  EXPECT_EQ(ExitCodeOf(v1::Job::STATE_FAILED), 10);
+  EXPECT_EQ(ExitCodeOf(v1::Job::STATE_CANCELLED), 11);
+}
+
+}  // namespace
+}  // namespace dasm

@@ -1,0 +1,173 @@
+#include "client/command/output.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/error.h"
+#include "google/protobuf/util/json_util.h"
+#include "nlohmann/json.hpp"
+#include "yaml-cpp/yaml.h"
+
+namespace dasm {
+namespace {
+
+// Columns on a terminal: continuation bytes of UTF-8 take none.
+size_t Width(const std::string& text) {
+  return std::count_if(text.begin(), text.end(),
+                       [](char c) { return (c & 0xC0) != 0x80; });
+}
+
+void EmitYaml(const nlohmann::ordered_json& value, YAML::Emitter* out) {
+  if (value.is_object()) {
+    *out << YAML::BeginMap;
+    for (const auto& [key, member] : value.items()) {
+      *out << YAML::Key << key << YAML::Value;
+      EmitYaml(member, out);
+    }
+    *out << YAML::EndMap;
+  } else if (value.is_array()) {
+    *out << YAML::BeginSeq;
+    for (const auto& item : value) EmitYaml(item, out);
+    *out << YAML::EndSeq;
+  } else if (value.is_string()) {
+    *out << value.get<std::string>();
+  } else {
+    *out << value.dump();
+  }
+}
+
+std::string Scaled(double value, double base, const char* const* units,
+                   int count) {
+  int unit = 0;
+  while (std::abs(value) >= base && unit + 1 < count) {
+    value /= base;
+    ++unit;
+  }
+  return absl::StrFormat(unit == 0 ? "%.0f%s" : "%.1f%s", value, units[unit]);
+}
+
+}  // namespace
+
+absl::StatusOr<OutputFormat> ParseOutputFormat(const std::string& text) {
+  if (text == "table") return OutputFormat::kTable;
+  if (text == "json") return OutputFormat::kJson;
+  if (text == "yaml") return OutputFormat::kYaml;
+  if (text == "name") return OutputFormat::kName;
+  return InvalidField("output", absl::StrCat("\"", text,
+                                             "\" is not one of table, json, "
+                                             "yaml, name"));
+}
+
+Table::Table(std::vector<std::string> header) {
+  rows_.push_back(std::move(header));
+}
+
+void Table::Add(std::vector<std::string> row) {
+  rows_.push_back(std::move(row));
+}
+
+std::string Table::ToString() const {
+  std::vector<size_t> widths;
+  for (const auto& row : rows_) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (size_t i = 0; i < row.size(); ++i) {
+      widths[i] = std::max(widths[i], Width(row[i]));
+    }
+  }
+  std::string text;
+  for (const auto& row : rows_) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      absl::StrAppend(&text, row[i]);
+      if (i + 1 < row.size()) {
+        text.append(widths[i] - Width(row[i]) + 3, ' ');
+      }
+    }
+    text.push_back('\n');
+  }
+  return text;
+}
+
+std::string ToJson(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  if (!google::protobuf::util::MessageToJsonString(message, &json, options)
+           .ok()) {
+    return "{}";
+  }
+  return nlohmann::ordered_json::parse(json).dump(2);
+}
+
+std::string ToJsonList(
+    const std::vector<const google::protobuf::Message*>& messages) {
+  auto list = nlohmann::ordered_json::array();
+  for (const auto* message : messages) {
+    list.push_back(nlohmann::ordered_json::parse(ToJson(*message)));
+  }
+  return list.dump(2);
+}
+
+std::string JsonToYaml(const std::string& json) {
+  YAML::Emitter out;
+  EmitYaml(nlohmann::ordered_json::parse(json), &out);
+  return out.c_str();
+}
+
+std::string HumanDuration(absl::Duration duration) {
+  if (duration == absl::InfiniteDuration() || duration < absl::ZeroDuration()) {
+    return "-";
+  }
+  const double seconds = absl::ToDoubleSeconds(duration);
+  if (seconds < 10) return absl::StrFormat("%.1fs", seconds);
+  const int64_t whole = std::llround(seconds);
+  if (whole < 60) return absl::StrCat(whole, "s");
+  if (whole < 3600) return absl::StrCat(whole / 60, "m ", whole % 60, "s");
+  if (whole < 86400) {
+    return absl::StrCat(whole / 3600, "h ", whole / 60 % 60, "m");
+  }
+  return absl::StrCat(whole / 86400, "d ", whole / 3600 % 24, "h");
+}
+
+std::string HumanBytes(double bytes) {
+  static const char* const kUnits[] = {" B", " KiB", " MiB", " GiB", " TiB"};
+  return Scaled(bytes, 1024, kUnits, 5);
+}
+
+std::string HumanCount(double count) {
+  static const char* const kUnits[] = {"", " k", " M", " G", " T", " P", " E"};
+  return Scaled(count, 1000, kUnits, 7);
+}
+
+std::string HumanTime(int64_t seconds) {
+  if (seconds == 0) return "-";
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixSeconds(seconds),
+                          absl::UTCTimeZone());
+}
+
+std::string Sparkline(const std::vector<double>& values, int width) {
+  static const char* const kBlocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  if (values.empty() || width <= 0) return "";
+  // One character is the mean of an equal share of the values.
+  const int columns = std::min<int>(width, values.size());
+  std::vector<double> means(columns);
+  for (int i = 0; i < columns; ++i) {
+    const size_t begin = values.size() * i / columns;
+    const size_t end = values.size() * (i + 1) / columns;
+    double sum = 0;
+    for (size_t j = begin; j < end; ++j) sum += values[j];
+    means[i] = sum / (end - begin);
+  }
+  const auto [low, high] = std::minmax_element(means.begin(), means.end());
+  const double range = *high - *low;
+  std::string line;
+  for (double mean : means) {
+    const int level =
+        range > 0 ? static_cast<int>((mean - *low) / range * 7.999) : 0;
+    absl::StrAppend(&line, kBlocks[std::clamp(level, 0, 7)]);
+  }
+  return line;
+}
+
+}  // namespace dasm

@@ -1,0 +1,53 @@
+#include "client/command/output.h"
+
+#include "dasm/v1/job.pb.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace dasm {
+namespace {
+
+TEST(Output, FormatsAreNamed) {
+  EXPECT_EQ(*ParseOutputFormat("name"), OutputFormat::kName);
+  EXPECT_THAT(ParseOutputFormat("xml").status().message(),
+              testing::HasSubstr("xml"));
+}
+
+TEST(Output, TableColumnsAreAsWideAsTheirWidestCell) {
+  Table table({"A", "LONG"});
+  table.Add({"± x", "1"});
+  EXPECT_EQ(table.ToString(), "A     LONG\n± x   1\n");
+}
+
+TEST(Output, JsonKeepsTheProtosFieldNames) {
+  v1::Job job;
+  job.set_name("projects/default/jobs/j1");
+  job.set_tasks_total(3);
+  const std::string json = ToJson(job);
+  EXPECT_THAT(json, testing::HasSubstr("\"tasks_total\": 3"));
+  EXPECT_THAT(JsonToYaml(json), testing::HasSubstr("tasks_total: 3"));
+}
+
+TEST(Output, QuantitiesReadWell) {
+  EXPECT_EQ(HumanDuration(absl::Seconds(0.84)), "0.8s");
+  EXPECT_EQ(HumanDuration(absl::Seconds(123)), "2m 3s");
+  EXPECT_EQ(HumanDuration(absl::Hours(30)), "1d 6h");
+  EXPECT_EQ(HumanDuration(absl::InfiniteDuration()), "-");
+  EXPECT_EQ(HumanBytes(512), "512 B");
+  EXPECT_EQ(HumanBytes(1536), "1.5 KiB");
+  EXPECT_EQ(HumanCount(457e9), "457.0 G");
+  EXPECT_EQ(HumanTime(0), "-");
+}
+
+TEST(Output, SparklineRisesWithItsValues) {
+  EXPECT_EQ(Sparkline({0, 1, 2, 3, 4, 5, 6, 7}, 8), "▁▂▃▄▅▆▇█");
+  EXPECT_EQ(Sparkline({5, 5}, 8), "▁▁");
+  EXPECT_EQ(Sparkline({}, 8), "");
+  // Sixteen values on two columns: each is the mean of its half.
+  std::vector<double> step(16, 0.0);
+  std::fill(step.begin() + 8, step.end(), 1.0);
+  EXPECT_EQ(Sparkline(step, 2), "▁█");
+}
+
+}  // namespace
+}  // namespace dasm

@@ -1,0 +1,87 @@
+// dasmctl workers and drain: the machines of the service.
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "client/command/commands.h"
+#include "client/command/exit_code.h"
+#include "client/command/job_view.h"
+#include "common/base/status_macros.h"
+
+namespace dasm {
+namespace {
+
+std::string StateOf(const v1::Worker& worker) {
+  return std::string(
+      absl::StripPrefix(v1::Worker::State_Name(worker.state()), "STATE_"));
+}
+
+absl::StatusOr<int> Workers(Context* context) {
+  DASM_ASSIGN_OR_RETURN(const OutputFormat format, context->format());
+  DASM_ASSIGN_OR_RETURN(Stubs * stubs, context->Connect());
+  DASM_ASSIGN_OR_RETURN(
+      const v1::ListWorkersResponse response,
+      Call(*context, stubs->cluster.get(),
+           &v1::ClusterService::Stub::ListWorkers, v1::ListWorkersRequest()));
+  switch (format) {
+    case OutputFormat::kJson:
+      *context->out << ToJson(response) << "\n";
+      break;
+    case OutputFormat::kYaml:
+      *context->out << JsonToYaml(ToJson(response)) << "\n";
+      break;
+    case OutputFormat::kName:
+      for (const v1::Worker& worker : response.workers()) {
+        *context->out << worker.name() << "\n";
+      }
+      break;
+    case OutputFormat::kTable: {
+      Table table({"WORKER", "STATE", "SLOTS", "THREADS", "NUMERICS", "MEMORY",
+                   "VERSION", "LAST SEEN"});
+      for (const v1::Worker& worker : response.workers()) {
+        table.Add({LastPart(worker.name()), StateOf(worker),
+                   absl::StrCat(worker.busy_slots(), "/", worker.slots()),
+                   absl::StrCat(worker.threads()), worker.numerics_class(),
+                   HumanBytes(worker.memory_bytes()), worker.version(),
+                   HumanTime(worker.last_seen_time().seconds())});
+      }
+      *context->out << table.ToString();
+      break;
+    }
+  }
+  return kExitOk;
+}
+
+absl::StatusOr<int> Drain(Context* context, const std::string& name,
+                          bool undo) {
+  DASM_ASSIGN_OR_RETURN(Stubs * stubs, context->Connect());
+  v1::DrainWorkerRequest request;
+  request.set_name(
+      name.rfind("workers/", 0) == 0 ? name : absl::StrCat("workers/", name));
+  request.set_undo(undo);
+  DASM_ASSIGN_OR_RETURN(const v1::Worker worker,
+                        Call(*context, stubs->cluster.get(),
+                             &v1::ClusterService::Stub::DrainWorker, request));
+  *context->out << worker.name() << " " << StateOf(worker) << "\n";
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddWorkers(CLI::App* app, Context* context) {
+  CLI::App* verb = app->add_subcommand("workers", "List the workers");
+  context->Bind(verb, [=] { return Workers(context); });
+}
+
+void AddDrain(CLI::App* app, Context* context) {
+  auto name = std::make_shared<std::string>();
+  auto undo = std::make_shared<bool>(false);
+  CLI::App* verb =
+      app->add_subcommand("drain", "Let a worker finish and take nothing new");
+  verb->add_option("worker", *name, "Worker, as `dasmctl workers` names it")
+      ->required();
+  verb->add_flag("--undo", *undo, "Let it take work again");
+  context->Bind(verb, [=] { return Drain(context, *name, *undo); });
+}
+
+}  // namespace dasm
