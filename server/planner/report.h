@@ -40,6 +40,9 @@ struct JobResult {
 // Members as in the README ("report.json"); no NaN: a value that does not exist
 // is left out.
 absl::StatusOr<std::string> ReportJson(const JobResult& result);
+// Members: "spec", "tasks" (kind, action key, parents, outputs), and "files":
+// the outputs of assemble (of an evaluate-only job: {}) by name, each with
+// "digest", "size_bytes" and "chunk_digests"; `dasmctl verify` reads it.
 absl::StatusOr<std::string> ManifestJson(const JobResult& result);
 
 }  // namespace dasm
