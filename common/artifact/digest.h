@@ -19,10 +19,11 @@ inline constexpr int64_t kChunkBytes = int64_t{8} << 20;
 std::string Sha256(std::string_view data);
 bool IsDigest(std::string_view text);
 
-// Digest of a stream, and of each 8 MiB chunk of it.
+// Digest of a stream, and of each 8 MiB chunk of it unless `chunks` is false
+// (which halves the cost of large streams).
 class Hasher {
  public:
-  Hasher();
+  explicit Hasher(bool chunks = true);
   ~Hasher();
   void Update(std::string_view data);
   struct Result {

@@ -18,6 +18,7 @@
 namespace dasm {
 
 enum class DType { kU8, kI32, kI64, kF32, kF64 };
+// Bytes of an element.
 int64_t SizeOf(DType dtype);
 
 // Borrows the bytes.
@@ -29,12 +30,15 @@ struct TensorView {
   int64_t size_bytes() const { return elements() * SizeOf(dtype); }
 };
 
-// A file mapped read-only; views live as long as it does. Tensor data is
-// aligned to 8 bytes in the file.
+// A file mapped read-only; views live as long as it does and their data is
+// aligned to their element size. The file must not shrink meanwhile (blobs are
+// 0444 and replaced by renaming).
 class SafetensorsFile {
  public:
   // INVALID_ARGUMENT (with the path) for anything malformed: header length,
-  // JSON, unknown dtype, overlap, hole, shape that does not match its bytes.
+  // JSON, duplicate key, unknown dtype, overlap, hole, shape that does not
+  // match its bytes, misaligned data. NOT_FOUND and the like as from a
+  // FileSystem.
   static absl::StatusOr<std::unique_ptr<SafetensorsFile>> Open(
       const std::string& path);
   // The same over bytes in memory (copied).
@@ -52,15 +56,19 @@ class SafetensorsFile {
  private:
   struct State;
   explicit SafetensorsFile(std::unique_ptr<State> state);
+
   std::unique_ptr<State> state_;
 };
 
 // Byte-stable: the same tensors and metadata give the same bytes, whatever the
 // machine (tensors by descending alignment, then name; keys sorted). Written
 // atomically and synced.
+//   INVALID_ARGUMENT  a name or value that is not UTF-8, or a tensor named
+//                     "__metadata__"
 absl::Status WriteSafetensors(
     const std::string& path, const std::map<std::string, TensorView>& tensors,
     const std::map<std::string, std::string>& metadata = {});
+// The same bytes; names and values must be fit for WriteSafetensors.
 std::string SerializeSafetensors(
     const std::map<std::string, TensorView>& tensors,
     const std::map<std::string, std::string>& metadata = {});
