@@ -1,0 +1,128 @@
+// Trains a network on labelled images with SGD: evaluation, discriminators,
+// reference networks and IDC's network steps.
+//
+// A batch is cut into slices of execution.train_group images (one slice where
+// the network has BatchNorm, which couples a batch). Ranks take slices
+// round-robin, each image weighs 1 / |batch|, and slice gradients are added in
+// slice order: the same bits for any number of ranks. Streams, by batch
+// position (a, b): "<prefix>.augmentation", "<prefix>.cutmix"; Train also draws
+// from "<prefix>.init" and "<prefix>.order".
+//
+// Errors: a non-finite loss is NUMERIC (failure class) with the step and leaves
+//   the state as it was before; those of the collective pass through.
+// Threads: one object a rank, used by one thread; all ranks make the same
+//   calls. May throw c10::Error (out of memory).
+#ifndef DASM_WORKER_ENGINE_TRAINER_TRAINER_H_
+#define DASM_WORKER_ENGINE_TRAINER_TRAINER_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/base/random_stream.h"
+#include "common/spec/job_spec.h"
+#include "worker/collective/collective.h"
+#include "worker/engine/augmentation/augmentation.h"
+#include "worker/engine/dataset/image_source.h"
+#include "worker/engine/network/network.h"
+#include "worker/engine/trainer/training_state.h"
+
+namespace dasm {
+
+// One optimiser step, as torch.optim.SGD: g += weight_decay * p;
+// v = momentum * v + g (v = g in the first step, which is the same with v = 0);
+// p -= learning_rate * v.
+struct StepOptions {
+  double learning_rate = 0.01;
+  double momentum = 0.9;
+  double weight_decay = 5e-4;
+  AugmentationOptions augmentation;  // per image
+  // DC's augmentation of digits instead of `augmentation`.
+  bool dc_mnist = false;
+  double cutmix = 0;  // probability per batch
+};
+
+// The keys of a batch's random draws, e.g. (iteration, step).
+struct BatchKey {
+  uint32_t a = 0;
+  uint32_t b = 0;
+};
+
+struct StepResult {
+  double loss = 0;  // mean over the batch, before the step
+  int signal = 0;   // what rank 0 gave
+};
+
+// What Train asks its caller, between steps. Unset ones are not asked.
+struct TrainHooks {
+  enum class Wish { kNone, kCheckpoint, kStop };
+  // Asked of rank 0 before each step; all ranks act on the answer after it.
+  std::function<Wish()> poll;
+  // On every rank, for a kCheckpoint or kStop.
+  std::function<absl::Status(const TrainingState&)> checkpoint;
+  // On every rank, after each step (the number of steps done, and its loss).
+  std::function<void(int64_t step, double loss)> progress;
+};
+
+class Trainer {
+ public:
+  // Borrows `network` and `collective`. `device` is that of the states.
+  Trainer(const Network* network, const ExecutionSpec& execution, uint64_t seed,
+          const std::string& stream_prefix, Collective* collective,
+          at::Device device = at::kCPU);
+
+  // Random parameters from "<prefix>.init" at (a, b), on the device.
+  TrainingState Start(uint32_t a = 0, uint32_t b = 0) const;
+
+  // One step on the images at `indices`. `signal` (0 .. 1000, read on rank 0)
+  // reaches every rank at no cost.
+  absl::StatusOr<StepResult> TrainStep(const ImageSource& source,
+                                       absl::Span<const int64_t> indices,
+                                       const StepOptions& options, BatchKey key,
+                                       TrainingState* state, int signal = 0);
+
+  // Steps state->step .. recipe.steps of a recipe (gradient_matching.md 1.6,
+  // 2.9):
+  //   idc  IDC augmentation and CutMix, learning rate x 0.2 after 2/3 and 5/6
+  //        of the steps
+  //   dc   DSA augmentation (or DC's own of digits when the list is exactly
+  //        crop, scale, rotate), learning rate / 10 and momentum forgotten at
+  //        half of the steps
+  // The data are walked in epochs, each a new permutation from
+  // "<prefix>.order"; a short last batch is kept. A run resumed from a
+  // checkpointed state ends with the same bits. Returns the last loss;
+  // CANCELLED with failure class PREEMPTED after a kStop.
+  absl::StatusOr<double> Train(const TrainingRecipe& recipe,
+                               const ImageSource& source,
+                               const TrainHooks& hooks, TrainingState* state);
+
+ private:
+  struct Batch;
+  // Gradient of slice [begin, end) of the batch into `row`: P gradient values,
+  // B buffer values, the loss, the signal.
+  void ComputeSlice(const Batch& batch, int64_t begin, int64_t end,
+                    const TrainingState& state, at::Tensor row) const;
+
+  const Network* const network_;
+  const ExecutionSpec execution_;
+  Collective* const collective_;
+  const at::Device device_;
+  const RandomStream init_;
+  const RandomStream order_;
+  const RandomStream augmentation_;
+  const RandomStream cutmix_;
+};
+
+// The learning rate of 0-based `step`.
+double LearningRate(const TrainingRecipe& recipe, int64_t step);
+// The settings of 0-based `step`.
+StepOptions StepOptionsFor(const TrainingRecipe& recipe, int64_t step);
+
+}  // namespace dasm
+
+#endif  // DASM_WORKER_ENGINE_TRAINER_TRAINER_H_
