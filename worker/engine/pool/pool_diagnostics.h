@@ -1,0 +1,52 @@
+// What a pool tells about the run (gradient_matching.md 7.7, diagnostics 2 and
+// 4): how much of the real set the synthetic set has taught so far, what came
+// and went since the last segment, how stable the decision is.
+//
+// Fractions and Jaccard indices lie in [0, 1]; counts are images.
+#ifndef DASM_WORKER_ENGINE_POOL_POOL_DIAGNOSTICS_H_
+#define DASM_WORKER_ENGINE_POOL_POOL_DIAGNOSTICS_H_
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "worker/engine/pool/select_pool.h"
+
+namespace dasm {
+
+// Of the previous boundary, [N] each. Borrows.
+struct PreviousPool {
+  absl::Span<const uint8_t> members;
+  absl::Span<const uint8_t> learned;
+};
+
+struct PoolDiagnostics {
+  double learned_fraction = 0;
+  std::vector<double> learned_fraction_by_class;  // 0 for an empty class
+  std::vector<int64_t> pool_size_by_class;
+  // Against the previous boundary, or against nothing learned.
+  int64_t newly_learned = 0;
+  int64_t forgotten = 0;
+  int64_t never_learned = 0;
+  std::optional<double> jaccard_previous;
+  // Mean over pairs of the pools that single networks would give; from two on.
+  std::optional<double> jaccard_discriminators;
+  // Images in ten equal parts by `reference_el2n`, easiest first.
+  std::optional<std::vector<double>> learned_fraction_by_decile;
+};
+
+// |a and b| / |a or b|; 1 for two empty sets.
+double Jaccard(absl::Span<const uint8_t> a, absl::Span<const uint8_t> b);
+
+// `previous` and `reference_el2n` [N] may be empty. FAILED_PRECONDITION as
+// ComputeStatistics.
+absl::StatusOr<PoolDiagnostics> DiagnosePool(
+    const SelectPoolParameters& parameters, const ScoredSamples& samples,
+    const SampleStatistics& statistics, const Pool& pool,
+    const std::optional<PreviousPool>& previous,
+    absl::Span<const double> reference_el2n);
+
+}  // namespace dasm
+
+#endif  // DASM_WORKER_ENGINE_POOL_POOL_DIAGNOSTICS_H_
