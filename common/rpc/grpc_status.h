@@ -8,6 +8,9 @@
 
 namespace dasm {
 
+// Long messages are cut and bytes that are not UTF-8 escaped, so that trailers
+// stay below gRPC's limit. The reason of a status that has none is the name of
+// its code.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 // Field and reason come back as payloads (common/base/error.h).
 absl::Status FromGrpcStatus(const grpc::Status& status);
