@@ -8,6 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "dasm/v1/job.pb.h"
+#include "google/protobuf/message.h"
+#include "nlohmann/json.hpp"
 
 namespace dasm {
 
@@ -24,6 +26,10 @@ absl::Status ApplySetting(std::string_view assignment, v1::JobSpec* spec);
 // Block YAML of the set fields, in field order: ParseJobFile of it gives the
 // same message.
 std::string ToYaml(const v1::JobSpec& spec);
+
+// The set fields of a message of job.proto's spec as the job file has them
+// (field names, lower-case enum values), in field order. Also a job file.
+nlohmann::ordered_json ToJson(const google::protobuf::Message& message);
 
 }  // namespace dasm
 

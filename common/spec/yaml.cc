@@ -1,0 +1,734 @@
+#include "common/spec/yaml.h"
+
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <exception>
+#include <limits>
+#include <map>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/error.h"
+#include "common/base/status_macros.h"
+#include "common/spec/nearest.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/message.h"
+#include "yaml-cpp/eventhandler.h"
+#include "yaml-cpp/exceptions.h"
+#include "yaml-cpp/parser.h"
+
+namespace dasm {
+namespace {
+
+using google::protobuf::Descriptor;
+using google::protobuf::EnumDescriptor;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+constexpr size_t kMaxBytes = size_t{1} << 20;
+constexpr size_t kMaxLevels = 32;
+
+struct Node {
+  enum class Kind { kNull, kScalar, kSequence, kMapping };
+  Kind kind = Kind::kNull;
+  int line = 0;  // 0: not from a file
+  std::string text;
+  bool quoted = false;
+  std::vector<Node> items;  // of a sequence; of a mapping: key, value, ...
+};
+
+std::string At(const Node& node) {
+  return node.line > 0 ? absl::StrCat("line ", node.line, ": ") : "";
+}
+
+absl::Status Refuse(const Node& node, const std::string& path,
+                    const std::string& what) {
+  return InvalidField(path.empty() ? "spec" : path, At(node) + what);
+}
+
+// yaml-cpp leaves its parser only by an exception; this one carries ours.
+struct Stop : std::exception {
+  explicit Stop(absl::Status s) : status(std::move(s)) {}
+  absl::Status status;
+};
+
+// Builds the tree and refuses what a job file may not hold. Nodes come from
+// events because YAML::Node hides duplicates, anchors and quoting.
+class TreeBuilder final : public YAML::EventHandler {
+ public:
+  Node Take() { return std::move(root_); }
+
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+    RefuseAnchor(mark, anchor);
+    Add(Node{.kind = Node::Kind::kNull, .line = mark.line + 1});
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
+    Fail(mark, "aliases (*name) are not allowed: write the value out");
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag,
+                YAML::anchor_t anchor, const std::string& value) override {
+    RefuseAnchor(mark, anchor);
+    RefuseTag(mark, tag);
+    // yaml-cpp tags a plain scalar "?" and a quoted or block one "!".
+    Add(Node{.kind = Node::Kind::kScalar,
+             .line = mark.line + 1,
+             .text = value,
+             .quoted = tag == "!"});
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag,
+                       YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
+    Open(mark, tag, anchor, Node::Kind::kSequence);
+  }
+  void OnSequenceEnd() override { Close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag,
+                  YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+    Open(mark, tag, anchor, Node::Kind::kMapping);
+  }
+  void OnMapEnd() override { Close(); }
+
+ private:
+  [[noreturn]] static void Fail(const YAML::Mark& mark,
+                                const std::string& what) {
+    throw Stop(
+        InvalidField("spec", absl::StrCat("line ", mark.line + 1, ": ", what)));
+  }
+  static void RefuseAnchor(const YAML::Mark& mark, YAML::anchor_t anchor) {
+    if (anchor != YAML::NullAnchor) {
+      Fail(mark, "anchors (&name) are not allowed: write the value out");
+    }
+  }
+  static void RefuseTag(const YAML::Mark& mark, const std::string& tag) {
+    if (!tag.empty() && tag != "?" && tag != "!") {
+      Fail(mark, absl::StrCat("the tag ", tag,
+                              " is not allowed: the type follows from the "
+                              "field"));
+    }
+  }
+  void Open(const YAML::Mark& mark, const std::string& tag,
+            YAML::anchor_t anchor, Node::Kind kind) {
+    RefuseAnchor(mark, anchor);
+    RefuseTag(mark, tag);
+    if (open_.size() >= kMaxLevels) {
+      Fail(mark, absl::StrCat("more than ", kMaxLevels, " levels"));
+    }
+    open_.push_back(Node{.kind = kind, .line = mark.line + 1});
+  }
+  void Close() {
+    Node node = std::move(open_.back());
+    open_.pop_back();
+    Add(std::move(node));
+  }
+  void Add(Node node) {
+    if (open_.empty()) {
+      root_ = std::move(node);
+    } else {
+      open_.back().items.push_back(std::move(node));
+    }
+  }
+
+  std::vector<Node> open_;
+  Node root_;
+};
+
+// Well-formed UTF-8 without NUL (RFC 3629).
+bool IsUtf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    if (lead == 0) return false;
+    int more = 0;
+    uint32_t code = lead;
+    if (lead >= 0xF0) {
+      more = 3;
+      code = lead & 0x07;
+    } else if (lead >= 0xE0) {
+      more = 2;
+      code = lead & 0x0F;
+    } else if (lead >= 0xC0) {
+      more = 1;
+      code = lead & 0x1F;
+    } else if (lead >= 0x80) {
+      return false;
+    }
+    if (lead >= 0xF8 || i + more >= text.size()) return false;
+    for (int k = 1; k <= more; ++k) {
+      const auto next = static_cast<unsigned char>(text[i + k]);
+      if ((next & 0xC0) != 0x80) return false;
+      code = code << 6 | (next & 0x3F);
+    }
+    constexpr uint32_t kFirst[] = {0, 0x80, 0x800, 0x10000};
+    if (code < kFirst[more] || code > 0x10FFFF ||
+        (code >= 0xD800 && code <= 0xDFFF)) {
+      return false;
+    }
+    i += more + 1;
+  }
+  return true;
+}
+
+absl::StatusOr<Node> ReadTree(std::string_view text) {
+  if (text.size() > kMaxBytes) {
+    return InvalidField("spec",
+                        absl::StrCat("the job file has ", text.size(),
+                                     " bytes, above the limit of 1 MiB"));
+  }
+  if (!IsUtf8(text)) {
+    return InvalidField("spec", "the job file is not UTF-8 text");
+  }
+  try {
+    std::istringstream stream{std::string(text)};
+    YAML::Parser parser(stream);
+    TreeBuilder builder;
+    if (!parser.HandleNextDocument(builder)) {
+      return InvalidField("spec", "the job file is empty");
+    }
+    TreeBuilder rest;
+    if (parser.HandleNextDocument(rest)) {
+      return InvalidField("spec",
+                          "the job file holds more than one document (---): "
+                          "submit them one by one");
+    }
+    return builder.Take();
+  } catch (const Stop& stop) {
+    return stop.status;
+  } catch (const YAML::Exception& e) {
+    return InvalidField("spec",
+                        absl::StrCat("line ", e.mark.line + 1,
+                                     ": not well-formed YAML: ", e.msg));
+  } catch (const std::exception& e) {
+    return InvalidField("spec", absl::StrCat("cannot be read: ", e.what()));
+  }
+}
+
+bool IsImplicitBoolean(const std::string& text) {
+  const std::string lower = absl::AsciiStrToLower(text);
+  return lower == "yes" || lower == "no" || lower == "on" || lower == "off" ||
+         lower == "y" || lower == "n" || lower == "true" || lower == "false";
+}
+
+bool IsNullWord(const std::string& text) {
+  return text == "~" || absl::EqualsIgnoreCase(text, "null");
+}
+
+bool LooksInteger(std::string_view text) {
+  if (!text.empty() && (text[0] == '-' || text[0] == '+')) {
+    text.remove_prefix(1);
+  }
+  if (text.empty()) return false;
+  for (char c : text) {
+    if (!absl::ascii_isdigit(c)) return false;
+  }
+  return true;
+}
+
+// A finite or overflowing decimal number, or YAML's .inf and .nan.
+bool LooksNumber(const std::string& text, double* value) {
+  std::string lower = absl::AsciiStrToLower(text);
+  if (!lower.empty() && (lower[0] == '+' || lower[0] == '-')) {
+    lower = lower.substr(1);
+  }
+  if (lower == ".inf" || lower == ".nan" || lower == "inf" ||
+      lower == "infinity" || lower == "nan") {
+    *value = std::numeric_limits<double>::infinity();
+    return true;
+  }
+  if (lower.empty() || !(absl::ascii_isdigit(lower[0]) || lower[0] == '.')) {
+    return false;
+  }
+  double magnitude = 0;
+  const char* const end = lower.data() + lower.size();
+  const auto [stop, error] = std::from_chars(lower.data(), end, magnitude);
+  if (stop != end || error == std::errc::invalid_argument) return false;
+  if (error == std::errc::result_out_of_range) {
+    // Too small is as good as zero; too large is not a number we can keep.
+    const size_t exponent = lower.find("e-");
+    magnitude = exponent == std::string::npos
+                    ? std::numeric_limits<double>::infinity()
+                    : 0.0;
+  }
+  *value = text[0] == '-' ? -magnitude : magnitude;
+  return true;
+}
+
+// "DISTANCE_L1" of enum Distance is "l1".
+std::string ShortEnumName(const EnumDescriptor& type,
+                          const std::string& value) {
+  // The zero value is <PREFIX>_UNSPECIFIED, by proto style.
+  const std::string& zero = type.FindValueByNumber(0)->name();
+  const size_t prefix = zero.size() - std::string("UNSPECIFIED").size();
+  return absl::AsciiStrToLower(value.substr(prefix));
+}
+
+std::string Join(const std::string& path, const std::string& name) {
+  return path.empty() ? name : path + "." + name;
+}
+
+class Converter {
+ public:
+  // Fields that `node` names replace those of `message`; others stay.
+  static absl::Status Fill(const Node& node, const std::string& path,
+                           Message* message) {
+    if (node.kind != Node::Kind::kMapping) {
+      return Refuse(node, path,
+                    absl::StrCat("must be a mapping (name: value)",
+                                 node.kind == Node::Kind::kNull
+                                     ? "; write {} for an empty one"
+                                     : ""));
+    }
+    const Descriptor& type = *message->GetDescriptor();
+    std::map<std::string, int> seen;
+    for (size_t i = 0; i + 1 < node.items.size(); i += 2) {
+      const Node& key = node.items[i];
+      DASM_RETURN_IF_ERROR(CheckKey(key, path, &seen));
+      const FieldDescriptor* field = type.FindFieldByName(key.text);
+      if (field == nullptr) return UnknownField(key, path, type);
+      DASM_RETURN_IF_ERROR(
+          FillField(node.items[i + 1], Join(path, key.text), *field, message));
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status FillField(const Node& node, const std::string& path,
+                                const FieldDescriptor& field,
+                                Message* message) {
+    const Reflection& reflection = *message->GetReflection();
+    if (node.kind == Node::Kind::kNull ||
+        (node.kind == Node::Kind::kScalar && !node.quoted &&
+         IsNullWord(node.text))) {
+      return Refuse(node, path,
+                    "has no value: give one or leave the field out");
+    }
+    if (field.is_map()) return FillMap(node, path, field, message);
+    if (field.is_repeated()) {
+      if (node.kind != Node::Kind::kSequence) {
+        return Refuse(node, path, "must be a list: write [a, b]");
+      }
+      reflection.ClearField(message, &field);
+      for (size_t i = 0; i < node.items.size(); ++i) {
+        DASM_RETURN_IF_ERROR(FillValue(
+            node.items[i], absl::StrCat(path, "[", i, "]"), field, message));
+      }
+      return absl::OkStatus();
+    }
+    if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      return Fill(node, path, reflection.MutableMessage(message, &field));
+    }
+    return FillValue(node, path, field, message);
+  }
+
+ private:
+  // `seen`: the keys so far and their lines.
+  static absl::Status CheckKey(const Node& key, const std::string& path,
+                               std::map<std::string, int>* seen) {
+    if (key.kind != Node::Kind::kScalar) {
+      return Refuse(key, path, "a key must be a plain name");
+    }
+    const auto [first, fresh] = seen->emplace(key.text, key.line);
+    if (fresh) return absl::OkStatus();
+    return Refuse(key, Join(path, key.text),
+                  absl::StrCat("is given twice, first in line ", first->second,
+                               ": remove one"));
+  }
+
+  static absl::Status UnknownField(const Node& key, const std::string& path,
+                                   const Descriptor& type) {
+    std::vector<std::string> names;
+    for (int i = 0; i < type.field_count(); ++i) {
+      names.push_back(type.field(i)->name());
+    }
+    return Refuse(key, Join(path, key.text),
+                  absl::StrCat("unknown field", DidYouMean(key.text, names)));
+  }
+
+  static absl::Status FillMap(const Node& node, const std::string& path,
+                              const FieldDescriptor& field, Message* message) {
+    if (node.kind != Node::Kind::kMapping) {
+      return Refuse(node, path, "must be a mapping (name: value)");
+    }
+    const Reflection& reflection = *message->GetReflection();
+    reflection.ClearField(message, &field);
+    const Descriptor& entry = *field.message_type();
+    std::map<std::string, int> seen;
+    for (size_t i = 0; i + 1 < node.items.size(); i += 2) {
+      const Node& key = node.items[i];
+      DASM_RETURN_IF_ERROR(CheckKey(key, path, &seen));
+      Message* added = reflection.AddMessage(message, &field);
+      DASM_RETURN_IF_ERROR(
+          FillField(key, Join(path, key.text), *entry.map_key(), added));
+      DASM_RETURN_IF_ERROR(FillField(node.items[i + 1], Join(path, key.text),
+                                     *entry.map_value(), added));
+    }
+    return absl::OkStatus();
+  }
+
+  // Sets a scalar field, or adds to a list of scalars.
+  static absl::Status FillValue(const Node& node, const std::string& path,
+                                const FieldDescriptor& field,
+                                Message* message) {
+    if (node.kind != Node::Kind::kScalar) {
+      return Refuse(
+          node, path,
+          absl::StrCat("must be ", TypeInWords(field), ", not a ",
+                       node.kind == Node::Kind::kSequence  ? "list"
+                       : node.kind == Node::Kind::kMapping ? "mapping"
+                                                           : "missing value"));
+    }
+    const Reflection& reflection = *message->GetReflection();
+    const bool add = field.is_repeated();
+    switch (field.cpp_type()) {
+      case FieldDescriptor::CPPTYPE_STRING: {
+        DASM_RETURN_IF_ERROR(CheckString(node, path));
+        add ? reflection.AddString(message, &field, node.text)
+            : reflection.SetString(message, &field, node.text);
+        return absl::OkStatus();
+      }
+      case FieldDescriptor::CPPTYPE_BOOL: {
+        if (node.quoted || (node.text != "true" && node.text != "false")) {
+          return Mistyped(node, path, field);
+        }
+        add ? reflection.AddBool(message, &field, node.text == "true")
+            : reflection.SetBool(message, &field, node.text == "true");
+        return absl::OkStatus();
+      }
+      case FieldDescriptor::CPPTYPE_INT32: {
+        int32_t value = 0;
+        DASM_RETURN_IF_ERROR(ReadInteger(node, path, field, &value));
+        add ? reflection.AddInt32(message, &field, value)
+            : reflection.SetInt32(message, &field, value);
+        return absl::OkStatus();
+      }
+      case FieldDescriptor::CPPTYPE_UINT64: {
+        uint64_t value = 0;
+        DASM_RETURN_IF_ERROR(ReadInteger(node, path, field, &value));
+        add ? reflection.AddUInt64(message, &field, value)
+            : reflection.SetUInt64(message, &field, value);
+        return absl::OkStatus();
+      }
+      case FieldDescriptor::CPPTYPE_FLOAT: {
+        double value = 0;
+        if (node.quoted || !LooksNumber(node.text, &value)) {
+          return Mistyped(node, path, field);
+        }
+        if (!std::isfinite(value) ||
+            std::abs(value) > std::numeric_limits<float>::max()) {
+          return Refuse(node, path,
+                        absl::StrCat(node.text, " is not a finite number"));
+        }
+        add ? reflection.AddFloat(message, &field, static_cast<float>(value))
+            : reflection.SetFloat(message, &field, static_cast<float>(value));
+        return absl::OkStatus();
+      }
+      case FieldDescriptor::CPPTYPE_ENUM: {
+        return FillEnum(node, path, field, message);
+      }
+      case FieldDescriptor::CPPTYPE_INT64:
+      case FieldDescriptor::CPPTYPE_UINT32:
+      case FieldDescriptor::CPPTYPE_DOUBLE:
+      case FieldDescriptor::CPPTYPE_MESSAGE:
+        break;
+    }
+    // JobSpec has no field of these types; a test over its descriptor guards
+    // it.
+    return Refuse(node, path, "has a type that job files cannot hold");
+  }
+
+  static absl::Status FillEnum(const Node& node, const std::string& path,
+                               const FieldDescriptor& field, Message* message) {
+    const EnumDescriptor& type = *field.enum_type();
+    std::vector<std::string> names;
+    for (int i = 0; i < type.value_count(); ++i) {
+      const auto& value = *type.value(i);
+      if (value.number() == 0) continue;
+      names.push_back(ShortEnumName(type, value.name()));
+      if (names.back() != node.text) continue;
+      const Reflection& reflection = *message->GetReflection();
+      field.is_repeated() ? reflection.AddEnum(message, &field, &value)
+                          : reflection.SetEnum(message, &field, &value);
+      return absl::OkStatus();
+    }
+    return Refuse(
+        node, path,
+        absl::StrCat("\"", node.text, "\" is none of ",
+                     absl::StrJoin(names, ", "), DidYouMean(node.text, names)));
+  }
+
+  template <typename T>
+  static absl::Status ReadInteger(const Node& node, const std::string& path,
+                                  const FieldDescriptor& field, T* value) {
+    double number = 0;
+    if (node.quoted || !LooksNumber(node.text, &number)) {
+      return Mistyped(node, path, field);
+    }
+    std::string_view digits = node.text;
+    if (!LooksInteger(digits)) {
+      return Refuse(node, path,
+                    absl::StrCat(node.text,
+                                 " is not a whole number: write it "
+                                 "without fraction or exponent"));
+    }
+    if (digits[0] == '+') digits.remove_prefix(1);
+    const size_t first = digits[0] == '-' ? 1 : 0;
+    if (digits.size() > first + 1 && digits[first] == '0') {
+      return Refuse(node, path,
+                    absl::StrCat(node.text,
+                                 " has leading zeros, which some "
+                                 "read as octal: remove them"));
+    }
+    const auto [stop, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), *value);
+    if (error != std::errc() || stop != digits.data() + digits.size()) {
+      return Refuse(
+          node, path,
+          absl::StrCat(node.text, " is outside ", std::numeric_limits<T>::min(),
+                       " to ", std::numeric_limits<T>::max()));
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status CheckString(const Node& node, const std::string& path) {
+    double number = 0;
+    if (node.quoted) return absl::OkStatus();
+    if (IsImplicitBoolean(node.text) || LooksNumber(node.text, &number)) {
+      return Refuse(node, path,
+                    absl::StrCat("must be text; if you mean the text ",
+                                 node.text, ", put it in quotes"));
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status Mistyped(const Node& node, const std::string& path,
+                               const FieldDescriptor& field) {
+    return Refuse(
+        node, path,
+        absl::StrCat("must be ", TypeInWords(field), ", not ",
+                     node.quoted ? absl::StrCat("the text \"", node.text, "\"")
+                                 : node.text));
+  }
+
+  static std::string TypeInWords(const FieldDescriptor& field) {
+    switch (field.cpp_type()) {
+      case FieldDescriptor::CPPTYPE_STRING:
+        return "text";
+      case FieldDescriptor::CPPTYPE_BOOL:
+        return "true or false";
+      case FieldDescriptor::CPPTYPE_FLOAT:
+      case FieldDescriptor::CPPTYPE_DOUBLE:
+        return "a number";
+      case FieldDescriptor::CPPTYPE_ENUM:
+        return "one name";
+      case FieldDescriptor::CPPTYPE_MESSAGE:
+        return "a mapping";
+      case FieldDescriptor::CPPTYPE_INT32:
+      case FieldDescriptor::CPPTYPE_INT64:
+      case FieldDescriptor::CPPTYPE_UINT32:
+      case FieldDescriptor::CPPTYPE_UINT64:
+        return "a whole number";
+    }
+    return "a value";
+  }
+};
+
+// Text as a YAML scalar that is read back as the same text.
+std::string Quote(const std::string& text) {
+  return nlohmann::json(text).dump();
+}
+
+std::string FloatText(float value) {
+  char buffer[32];
+  const auto [end, error] =
+      std::to_chars(buffer, buffer + sizeof(buffer), value);
+  return std::string(buffer, end);
+}
+
+// The field's value, or its `index`-th if repeated, as a scalar.
+std::string ScalarText(const Message& message, const FieldDescriptor& field,
+                       int index) {
+  const Reflection& reflection = *message.GetReflection();
+  const bool repeated = field.is_repeated();
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_STRING:
+      return Quote(repeated
+                       ? reflection.GetRepeatedString(message, &field, index)
+                       : reflection.GetString(message, &field));
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return (repeated ? reflection.GetRepeatedBool(message, &field, index)
+                       : reflection.GetBool(message, &field))
+                 ? "true"
+                 : "false";
+    case FieldDescriptor::CPPTYPE_INT32:
+      return absl::StrCat(
+          repeated ? reflection.GetRepeatedInt32(message, &field, index)
+                   : reflection.GetInt32(message, &field));
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return absl::StrCat(
+          repeated ? reflection.GetRepeatedUInt64(message, &field, index)
+                   : reflection.GetUInt64(message, &field));
+    case FieldDescriptor::CPPTYPE_FLOAT:
+      return FloatText(repeated
+                           ? reflection.GetRepeatedFloat(message, &field, index)
+                           : reflection.GetFloat(message, &field));
+    case FieldDescriptor::CPPTYPE_ENUM: {
+      const auto* value =
+          repeated ? reflection.GetRepeatedEnum(message, &field, index)
+                   : reflection.GetEnum(message, &field);
+      return Quote(ShortEnumName(*field.enum_type(), value->name()));
+    }
+    case FieldDescriptor::CPPTYPE_INT64:
+    case FieldDescriptor::CPPTYPE_UINT32:
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      break;
+  }
+  return "";
+}
+
+std::vector<const FieldDescriptor*> SetFields(const Message& message) {
+  std::vector<const FieldDescriptor*> fields;
+  const Descriptor& type = *message.GetDescriptor();
+  for (int i = 0; i < type.field_count(); ++i) {
+    const FieldDescriptor* field = type.field(i);
+    const Reflection& reflection = *message.GetReflection();
+    if (field->is_repeated() ? reflection.FieldSize(message, field) > 0
+                             : reflection.HasField(message, field)) {
+      fields.push_back(field);
+    }
+  }
+  return fields;
+}
+
+}  // namespace
+
+nlohmann::ordered_json ToJson(const Message& message) {
+  const Reflection& reflection = *message.GetReflection();
+  auto result = nlohmann::ordered_json::object();
+  for (const FieldDescriptor* field : SetFields(message)) {
+    auto& member = result[field->name()];
+    if (field->is_map()) {
+      // Sorted by nlohmann::json: a map field has no order of its own.
+      nlohmann::json sorted = nlohmann::json::object();
+      for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+        const Message& entry = reflection.GetRepeatedMessage(message, field, i);
+        const Reflection& inner = *entry.GetReflection();
+        const Descriptor& type = *field->message_type();
+        sorted[inner.GetString(entry, type.map_key())] =
+            inner.GetString(entry, type.map_value());
+      }
+      member = nlohmann::ordered_json(sorted);
+    } else if (field->is_repeated()) {
+      member = nlohmann::ordered_json::array();
+      for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+        member.push_back(
+            nlohmann::ordered_json::parse(ScalarText(message, *field, i)));
+      }
+    } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      member = ToJson(reflection.GetMessage(message, field));
+    } else {
+      member = nlohmann::ordered_json::parse(ScalarText(message, *field, 0));
+    }
+  }
+  return result;
+}
+
+namespace {
+
+// A word that YAML cannot take for anything else goes without quotes.
+std::string PlainOrQuoted(const std::string& text) {
+  double number = 0;
+  bool plain = !text.empty() && absl::ascii_isalpha(text[0]) &&
+               !IsImplicitBoolean(text) && !IsNullWord(text) &&
+               !LooksNumber(text, &number);
+  for (char c : text) {
+    plain = plain && (absl::ascii_isalnum(c) || c == '-' || c == '_' ||
+                      c == '.' || c == '/');
+  }
+  return plain ? text : Quote(text);
+}
+
+std::string FlowText(const nlohmann::ordered_json& value) {
+  return value.is_string() ? PlainOrQuoted(value.get<std::string>())
+                           : value.dump();
+}
+
+void AppendBlock(const nlohmann::ordered_json& object, int indent,
+                 std::string* out) {
+  for (const auto& [name, value] : object.items()) {
+    absl::StrAppend(out, std::string(indent, ' '), PlainOrQuoted(name), ":");
+    if (value.is_object() && !value.empty()) {
+      absl::StrAppend(out, "\n");
+      AppendBlock(value, indent + 2, out);
+    } else if (value.is_array()) {
+      absl::StrAppend(
+          out, " [",
+          absl::StrJoin(value.begin(), value.end(), ", ",
+                        [](std::string* o, const nlohmann::ordered_json& v) {
+                          absl::StrAppend(o, FlowText(v));
+                        }),
+          "]\n");
+    } else {
+      absl::StrAppend(out, " ", FlowText(value), "\n");
+    }
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<v1::JobSpec> ParseJobFile(std::string_view text) {
+  DASM_ASSIGN_OR_RETURN(const Node root, ReadTree(text));
+  if (root.kind == Node::Kind::kNull) {
+    return InvalidField("spec", "the job file is empty");
+  }
+  v1::JobSpec spec;
+  DASM_RETURN_IF_ERROR(Converter::Fill(root, "", &spec));
+  return spec;
+}
+
+absl::Status ApplySetting(std::string_view assignment, v1::JobSpec* spec) {
+  const size_t equals = assignment.find('=');
+  if (equals == std::string_view::npos || equals == 0) {
+    return InvalidField("set", absl::StrCat("\"", std::string(assignment),
+                                            "\" is not of the form "
+                                            "FIELD=VALUE"));
+  }
+  const std::string path(assignment.substr(0, equals));
+  auto value = ReadTree(assignment.substr(equals + 1));
+  if (!value.ok())
+    return InvalidField(path, std::string(value.status().message()));
+  // The value wrapped in one mapping a path element, so that a setting and a
+  // file go through the same checks.
+  Node node = *std::move(value);
+  size_t end = path.size();
+  while (true) {
+    const size_t dot = end == 0 ? std::string::npos : path.rfind('.', end - 1);
+    const size_t begin = dot == std::string::npos ? 0 : dot + 1;
+    Node wrapped{.kind = Node::Kind::kMapping};
+    wrapped.items.push_back(Node{.kind = Node::Kind::kScalar,
+                                 .text = path.substr(begin, end - begin)});
+    wrapped.items.push_back(std::move(node));
+    node = std::move(wrapped);
+    if (dot == std::string::npos) break;
+    end = dot;
+  }
+  v1::JobSpec changed = *spec;
+  DASM_RETURN_IF_ERROR(Converter::Fill(node, "", &changed));
+  *spec = std::move(changed);
+  return absl::OkStatus();
+}
+
+std::string ToYaml(const v1::JobSpec& spec) {
+  std::string out;
+  AppendBlock(ToJson(spec), 0, &out);
+  return out;
+}
+
+}  // namespace dasm
