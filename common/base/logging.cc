@@ -1,6 +1,6 @@
 #include "common/base/logging.h"
 
-#include <atomic>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -23,6 +23,10 @@ spdlog::level::level_enum Level(LogSeverity severity) {
       return spdlog::level::err;
   }
   return spdlog::level::info;
+}
+
+bool IsControl(char c) {
+  return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
 }
 
 spdlog::logger* Logger() {
@@ -70,16 +74,21 @@ LogLine::~LogLine() { Logger()->log(Level(severity_), "{}", text_); }
 void LogLine::Append(std::string_view key, std::string_view value) {
   text_.append(" ").append(key).append("=");
   const bool plain =
-      !value.empty() && value.find_first_of(" \t\n\"=") == value.npos;
+      !value.empty() && std::all_of(value.begin(), value.end(), [](char c) {
+        return !IsControl(c) && c != ' ' && c != '"' && c != '=' && c != '\\';
+      });
   if (plain) {
     text_.append(value);
     return;
   }
+  // Values may come from users: none may end its line or drive a terminal.
   text_.push_back('"');
   for (char c : value) {
     if (c == '"' || c == '\\') text_.push_back('\\');
     if (c == '\n') {
       text_.append("\\n");
+    } else if (IsControl(c)) {
+      text_.append(absl::StrCat("\\x", absl::Hex(c, absl::kZeroPad2)));
     } else {
       text_.push_back(c);
     }
