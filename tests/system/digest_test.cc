@@ -111,9 +111,9 @@ TEST_F(Digest, AWarmCacheGivesTheSameFilesWithoutComputing) {
   // The state folder of the reference run knows every result; the name is not
   // part of any key, so this is another job over the same actions.
   const Finished run =
-      Run({Binary("dasmctl"), "run", *folder_ / "job.yaml", "--name", "again",
-           "--output", *folder_ / "out-warm", "--state",
-           *folder_ / "state-reference", "--data", folder_->path()});
+      RunToEnd({Binary("dasmctl"), "run", *folder_ / "job.yaml", "--name",
+                "again", "--output", *folder_ / "out-warm", "--state",
+                *folder_ / "state-reference", "--data", folder_->path()});
   ASSERT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.err, HasSubstr("(cached)"));
   EXPECT_EQ(DigestOf(*folder_ / "out-warm"), expected_);
