@@ -47,6 +47,11 @@ const char* Name(DType dtype) {
   return "?";
 }
 
+// A name of the file in quotes: its control characters stay out of terminals.
+std::string Quoted(const std::string& name) {
+  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(name), "\"");
+}
+
 // What a header says of a tensor, unchecked.
 struct Entry {
   std::string dtype;
@@ -68,20 +73,20 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
       name_ = name;
       const bool fresh = name == kMetadata ? !std::exchange(has_metadata_, true)
                                            : entries.try_emplace(name).second;
-      return fresh || Fail(absl::StrCat("\"", name, "\" is there twice"));
+      return fresh || Fail(absl::StrCat(Quoted(name), " is there twice"));
     }
     member_ = name;
     if (level_ == Level::kMetadata) {
       return metadata.try_emplace(name).second ||
-             Fail(absl::StrCat("metadata \"", name, "\" is there twice"));
+             Fail(absl::StrCat("metadata ", Quoted(name), " is there twice"));
     }
     if (name != "dtype" && name != "shape" && name != "data_offsets") {
-      return Fail(
-          absl::StrCat("tensor \"", name_, "\" has a member \"", name, "\""));
+      return Fail(absl::StrCat("tensor ", Quoted(name_), " has a member ",
+                               Quoted(name)));
     }
     return members_.insert(name).second ||
-           Fail(absl::StrCat("tensor \"", name_, "\" has two members \"", name,
-                             "\""));
+           Fail(absl::StrCat("tensor ", Quoted(name_), " has two members ",
+                             Quoted(name)));
   }
   bool start_object(size_t) override {
     if (level_ == Level::kStart) {
@@ -96,8 +101,8 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
   }
   bool end_object() override {
     if (level_ == Level::kTensor && members_.size() != 3) {
-      return Fail(absl::StrCat("tensor \"", name_,
-                               "\" lacks dtype, shape or data_offsets"));
+      return Fail(absl::StrCat("tensor ", Quoted(name_),
+                               " lacks dtype, shape or data_offsets"));
     }
     level_ = level_ == Level::kTop ? Level::kStart : Level::kTop;
     return true;
@@ -118,7 +123,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
     Entry& entry = entries[name_];
     auto& numbers = member_ == "shape" ? entry.shape : entry.offsets;
     if (numbers.size() == kMaxDimensions) {
-      return Fail(absl::StrCat("tensor \"", name_, "\" has more than ",
+      return Fail(absl::StrCat("tensor ", Quoted(name_), " has more than ",
                                kMaxDimensions, " numbers in ", member_));
     }
     numbers.push_back(value);
@@ -159,7 +164,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
     return false;
   }
   bool Unexpected(const char* what) {
-    return Fail(absl::StrCat("unexpected ", what, " in \"", name_, "\""));
+    return Fail(absl::StrCat("unexpected ", what, " in ", Quoted(name_)));
   }
 
   Level level_ = Level::kStart;
@@ -316,10 +321,13 @@ struct SafetensorsFile::State {
     if (header_bytes < 2 || *header != '{') {
       return Malformed("the header does not begin with \"{\"");
     }
+    // The JSON reader would take one for the end and ignore the rest.
+    if (std::memchr(header, '\0', header_bytes) != nullptr) {
+      return Malformed("the header is not JSON: it holds a zero byte");
+    }
     HeaderReader reader;
     if (!nlohmann::json::sax_parse(header, header + header_bytes, &reader)) {
-      // May quote the file: bytes of control stay out of terminals.
-      return Malformed(absl::Utf8SafeCHexEscape(reader.error));
+      return Malformed(reader.error);
     }
     metadata = std::move(reader.metadata);
     const char* data = header + header_bytes;
@@ -333,14 +341,10 @@ struct SafetensorsFile::State {
     for (const auto& [tensor, entry] : entries) {
       auto view = ToView(entry, data_bytes);
       const auto fail = [&](absl::string_view what) {
-        return Malformed(absl::StrCat(
-            "tensor \"", absl::Utf8SafeCHexEscape(tensor), "\": ", what));
+        return Malformed(absl::StrCat("tensor ", Quoted(tensor), ": ", what));
       };
       if (!view.ok()) return fail(view.status().message());
       view->data = data + entry.offsets[0];
-      if (reinterpret_cast<uintptr_t>(view->data) % SizeOf(view->dtype) != 0) {
-        return fail("its data is not aligned to its element size");
-      }
       spans.emplace_back(entry.offsets[0], entry.offsets[1]);
       tensors.emplace(tensor, *std::move(view));
     }
@@ -357,6 +361,14 @@ struct SafetensorsFile::State {
     if (end != data_bytes) {
       return Malformed(absl::StrCat(data_bytes - end,
                                     " bytes at the end belong to no tensor"));
+    }
+    for (const auto& [tensor, view] : tensors) {
+      if (reinterpret_cast<uintptr_t>(view.data) % SizeOf(view.dtype) != 0) {
+        return Malformed(absl::StrCat(
+            "tensor ", Quoted(tensor),
+            ": its data is not aligned to its element size; pad the header "
+            "to 8 bytes"));
+      }
     }
     return absl::OkStatus();
   }
