@@ -3,6 +3,7 @@
 #ifndef DASM_COMMON_SPEC_JOB_SPEC_PROTO_H_
 #define DASM_COMMON_SPEC_JOB_SPEC_PROTO_H_
 
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -26,6 +27,10 @@ struct ExpandedSpec {
 // the class size, factor against image side) is checked by the coordinator
 // with ValidateAgainstDataset.
 absl::StatusOr<ExpandedSpec> ExpandSpec(const v1::JobSpec& given);
+
+// `spec` with every field that has a meaning for its method: what expands to
+// the same spec again. One segment is written as one_segment.
+v1::JobSpec ToProto(const JobSpec& spec);
 
 // What a data set's headers tell (common/dataset/source.h).
 struct DatasetFacts {
