@@ -1,0 +1,258 @@
+#include "server/planner/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/spec/job_spec_proto.h"
+#include "common/spec/yaml.h"
+
+namespace dasm {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json ParseObject(const std::string& text) {
+  Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return value.is_object() ? value : Json::object();
+}
+
+std::optional<double> Number(const Json& object, const char* name) {
+  const auto found = object.find(name);
+  if (found == object.end() || !found->is_number()) return std::nullopt;
+  const double value = found->get<double>();
+  if (!std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+// Without what JSON writes as null: a summary's missing or non-finite value.
+Json WithoutNulls(const Json& value) {
+  if (value.is_object()) {
+    Json result = Json::object();
+    for (const auto& [name, member] : value.items()) {
+      if (!member.is_null()) result[name] = WithoutNulls(member);
+    }
+    return result;
+  }
+  return value;
+}
+
+// Accuracies of one evaluated set, by network in the order of the tasks.
+class Accuracies {
+ public:
+  void Add(const std::string& network, double percent) {
+    runs_[network].push_back(percent);
+  }
+  bool empty() const { return runs_.empty(); }
+  Json ToJson() const {
+    Json result = Json::object();
+    for (const auto& [network, runs] : runs_.items()) {
+      double mean = 0;
+      for (const auto& run : runs) mean += run.get<double>();
+      mean /= static_cast<double>(runs.size());
+      double variance = 0;
+      for (const auto& run : runs) {
+        variance += (run.get<double>() - mean) * (run.get<double>() - mean);
+      }
+      variance /= static_cast<double>(runs.size());
+      result[network] = {
+          {"mean", mean}, {"std", std::sqrt(variance)}, {"runs", runs}};
+    }
+    return result;
+  }
+
+ private:
+  Json runs_ = Json::object();
+};
+
+// "evaluate-prefix1-convnet-..." gives "prefix1".
+std::string EvaluatedSetOf(const std::string& id) {
+  const size_t begin = id.find('-') + 1;
+  return id.substr(begin, id.find('-', begin) - begin);
+}
+
+// The number after the last '-' or letter; 0 when there is none.
+int TrailingNumber(std::string_view id) {
+  const size_t last = id.find_last_not_of("0123456789");
+  const std::string digits(
+      last == std::string_view::npos ? id : id.substr(last + 1));
+  int number = 0;
+  return absl::SimpleAtoi(digits, &number) ? number : 0;
+}
+
+// The task and output that synthetic.safetensors is.
+struct SetOutput {
+  const FinishedTask* task = nullptr;
+  const FinishedTask::Output* output = nullptr;
+};
+
+SetOutput FindSet(const JobResult& result) {
+  const bool evaluate_only = result.spec.synthetic_set.has_value();
+  const std::string task_id = evaluate_only ? "set" : "assemble";
+  const std::string name = evaluate_only ? "set" : "synthetic";
+  for (const FinishedTask& task : result.tasks) {
+    if (task.id != task_id) continue;
+    for (const FinishedTask::Output& output : task.outputs) {
+      if (output.name == name) return {&task, &output};
+    }
+  }
+  return {};
+}
+
+absl::StatusOr<std::map<std::string, Accuracies>> CollectAccuracies(
+    const JobResult& result) {
+  std::map<std::string, Accuracies> sets;
+  for (const FinishedTask& task : result.tasks) {
+    if (task.kind != EvaluateParameters::kKind) continue;
+    const auto parameters =
+        ParseTaskParameters(task.kind, task.parameters_json);
+    if (!parameters.ok()) return parameters.status();
+    const auto accuracy = Number(ParseObject(task.summary_json), "accuracy");
+    if (!accuracy.has_value()) {
+      return absl::InternalError(absl::StrCat(
+          "task ", task.id, " reported no accuracy, so there is no report"));
+    }
+    sets[EvaluatedSetOf(task.id)].Add(
+        std::get<EvaluateParameters>(*parameters).network.ToString(),
+        *accuracy);
+  }
+  return sets;
+}
+
+void AddBaselines(const std::map<std::string, Accuracies>& sets, Json* report) {
+  Json baselines = Json::object();
+  for (const char* name : {"random", "tiles", "start"}) {
+    const auto found = sets.find(name);
+    if (found != sets.end()) {
+      baselines[name] = {{"accuracy", found->second.ToJson()}};
+    }
+  }
+  (*report)["baselines"] = std::move(baselines);
+}
+
+void AddPrefixes(const JobSpec& spec,
+                 const std::map<std::string, Accuracies>& sets, Json* report) {
+  Json prefixes = Json::array();
+  int images_per_class = 0;
+  for (size_t k = 1; k < spec.sequence.segments.size(); ++k) {
+    images_per_class += spec.sequence.segments[k - 1];
+    const auto found = sets.find(absl::StrCat("prefix", k));
+    if (found == sets.end()) continue;
+    prefixes.push_back({{"images_per_class", images_per_class},
+                        {"accuracy", found->second.ToJson()}});
+  }
+  (*report)["prefixes"] = std::move(prefixes);
+}
+
+void AddBoundaries(const JobResult& result, Json* report) {
+  std::map<int, Json> by_segment;
+  for (const FinishedTask& task : result.tasks) {
+    if (task.kind != SelectPoolParameters::kKind) continue;
+    by_segment[TrailingNumber(task.id)] =
+        WithoutNulls(ParseObject(task.summary_json));
+  }
+  Json learned = Json::array();
+  Json boundaries = Json::array();
+  for (const auto& [segment, summary] : by_segment) {
+    if (const auto fraction = Number(summary, "learned_fraction")) {
+      learned.push_back(*fraction);
+    }
+    Json boundary = {{"before_segment", segment}};
+    boundary.update(summary);
+    boundaries.push_back(std::move(boundary));
+  }
+  (*report)["learned_fraction"] = std::move(learned);
+  (*report)["boundaries"] = std::move(boundaries);
+}
+
+Json Seconds(const JobResult& result) {
+  double distill = 0;
+  double evaluate = 0;
+  for (const FinishedTask& task : result.tasks) {
+    if (!std::isfinite(task.seconds)) continue;
+    if (task.kind == EvaluateParameters::kKind ||
+        task.kind == SelectCoresetParameters::kKind) {
+      evaluate += task.seconds;
+    } else if (task.kind != PrepareDatasetParameters::kKind &&
+               task.kind != ImportSetParameters::kKind) {
+      distill += task.seconds;
+    }
+  }
+  return {{"distill", distill},
+          {"evaluate", evaluate},
+          {"total",
+           std::isfinite(result.total_seconds) ? result.total_seconds : 0.0}};
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ReportJson(const JobResult& result) {
+  const SetOutput set = FindSet(result);
+  if (set.output == nullptr) {
+    return absl::InternalError("the job has no synthetic set to report on");
+  }
+  auto accuracies = CollectAccuracies(result);
+  if (!accuracies.ok()) return accuracies.status();
+  const Json set_summary = ParseObject(set.task->summary_json);
+
+  Json report;
+  report["method"] = result.spec.Method();
+  report["dataset"] = result.spec.dataset.name;
+  report["images_per_class"] = result.spec.images_per_class;
+  if (result.spec.synthetic_set.has_value()) {
+    report.erase("images_per_class");
+    if (const auto ipc = Number(set_summary, "images_per_class")) {
+      report["images_per_class"] = *ipc;
+    }
+  }
+  if (const auto found = set_summary.find("stored_bytes");
+      found != set_summary.end() && found->is_number_integer()) {
+    report["stored_bytes"] = *found;
+  }
+  report["accuracy"] = (*accuracies)["synthetic"].ToJson();
+  AddBaselines(*accuracies, &report);
+  AddPrefixes(result.spec, *accuracies, &report);
+  AddBoundaries(result, &report);
+  report["numerics_class"] = result.numerics_class;
+  report["seconds"] = Seconds(result);
+  report["seed"] = result.spec.seed;
+  report["digest"] = set.output->digest;
+  report["tool_version"] = result.tool_version;
+  return report.dump(2) + "\n";
+}
+
+absl::StatusOr<std::string> ManifestJson(const JobResult& result) {
+  Json manifest;
+  manifest["format"] = 1;
+  manifest["tool_version"] = result.tool_version;
+  manifest["numerics_class"] = result.numerics_class;
+  manifest["spec"] = ToJson(ToProto(result.spec));
+  Json tasks = Json::array();
+  for (const FinishedTask& task : result.tasks) {
+    Json entry;
+    entry["id"] = task.id;
+    entry["kind"] = task.kind;
+    entry["action_key"] = task.action_key;
+    entry["parents"] = task.parents;
+    entry["parameters"] = ParseObject(task.parameters_json);
+    entry["summary"] = WithoutNulls(ParseObject(task.summary_json));
+    Json outputs = Json::object();
+    for (const FinishedTask::Output& output : task.outputs) {
+      outputs[output.name] = {{"digest", output.digest},
+                              {"size_bytes", output.size_bytes},
+                              {"chunk_digests", output.chunk_digests}};
+    }
+    entry["outputs"] = std::move(outputs);
+    tasks.push_back(std::move(entry));
+  }
+  manifest["tasks"] = std::move(tasks);
+  return manifest.dump(2) + "\n";
+}
+
+}  // namespace dasm
