@@ -55,8 +55,7 @@ TaskRecord SyntheticTask(const std::string& job, const std::string& id,
   task.source_files.push_back(
       {"train_images", "fashion/train-images", std::string(64, 'c')});
   task.ranks = 2;
-  task.state =
-      action_key.empty() ? TaskState::kWaiting : TaskState::kPending;
+  task.state = action_key.empty() ? TaskState::kWaiting : TaskState::kPending;
   task.action_key = action_key;
   return task;
 }
@@ -108,8 +107,8 @@ absl::Status FillJobStore(JobStore* store, int64_t jobs) {
                   });
   }
   absl::MutexLock lock(&mutex);
-  mutex.Await(
-      absl::Condition(+[](int* count) { return *count == 0; }, &in_flight));
+  mutex.Await(absl::Condition(
+      +[](int* count) { return *count == 0; }, &in_flight));
   return first_error;
 }
 
