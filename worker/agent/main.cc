@@ -277,7 +277,7 @@ int Main(int argc, char** argv) {
     const pid_t parent = getppid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     // It may have ended in between.
-    if (getppid() != parent || parent == 1) return 1;
+    if (getppid() != parent) return 1;
   }
   LogSeverity severity = LogSeverity::INFO;
   ParseLogSeverity(flags.log_level, &severity);

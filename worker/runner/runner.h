@@ -1,0 +1,49 @@
+// Runs the task of one task directory with the ranks of this process and says
+// how it ended. Torch-free: what computes is passed in.
+#ifndef DASM_WORKER_RUNNER_RUNNER_H_
+#define DASM_WORKER_RUNNER_RUNNER_H_
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "common/base/clock.h"
+#include "common/spec/task_parameters.h"
+#include "dasm/worker/v1/runner_service.pb.h"
+#include "worker/collective/collective.h"
+#include "worker/engine/task/task.h"
+#include "worker/runner/agent_channel.h"
+
+namespace dasm {
+
+// <directory>/task.json. INVALID_ARGUMENT when it is not one.
+absl::StatusOr<worker::v1::TaskFile> ReadTaskFile(const std::string& directory);
+
+// As RunTask (worker/engine/task/task.h).
+using TaskFunction = std::function<absl::StatusOr<TaskOutcome>(
+    const TaskParameters& parameters, const TaskFiles& files,
+    std::string_view device, Collective* collective, TaskObserver* observer)>;
+
+// The kinds that read source files, on one thread.
+using FileTaskFunction = std::function<absl::StatusOr<TaskOutcome>(
+    const TaskParameters& parameters, const worker::v1::TaskFile& task,
+    const TaskFiles& files, TaskObserver* observer)>;
+
+struct TaskFunctions {
+  TaskFunction compute;
+  FileTaskFunction read_files;  // prepare_dataset, import_set
+};
+
+// One thread a rank, each calling `functions.compute` with its Collective;
+// rank 0 reports. If a rank fails the gang is aborted, and the first error is
+// the task's. Never throws: std::bad_alloc is OOM_HOST.
+worker::v1::RunnerFinished RunTaskDirectory(const std::string& directory,
+                                            const worker::v1::TaskFile& task,
+                                            const TaskFunctions& functions,
+                                            AgentChannel* agent,
+                                            const Clock* clock);
+
+}  // namespace dasm
+
+#endif  // DASM_WORKER_RUNNER_RUNNER_H_
