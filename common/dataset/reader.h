@@ -35,11 +35,16 @@ struct Dataset {
 struct ResolvedFile {
   std::string role;
   std::string path;
+  std::string digest;  // what it must have (SourceDigest); empty: not checked
 };
 
 // FAILED_PRECONDITION with failure class DATA naming the file: truncated, a
 // label out of range, label and image counts that differ, a picture that does
-// not decode, a channel count other than asked for.
+// not decode, a channel count other than asked for, a class without training
+// images, a channel that is constant. INVALID_ARGUMENT for an unknown format.
+// Digests are the caller's to check. `mean` and `std` are those of
+// `parameters`, else those of the known data set of that name
+// (known_dataset.h), else measured.
 absl::StatusOr<Dataset> ReadDataset(const PrepareDatasetParameters& parameters,
                                     const std::vector<ResolvedFile>& files);
 
@@ -55,8 +60,10 @@ struct ArraySet {
   std::vector<float> images;
   std::vector<int64_t> labels;
 };
-// .npz (stored or deflated) and .npy: f4/f8 images [N,C,H,W], i4/i8 labels [N];
-// no pickles. NaN and infinity are refused (DATA, naming array and index).
+// Roles "npz", or "images" and "labels" (.npy). Stored or deflated; f4/f8
+// images [N,C,H,W], i4/i8 labels [N]; no pickles. NaN and infinity are refused
+// (DATA, naming array and index), and so are negative labels and counts that
+// differ.
 absl::StatusOr<ArraySet> ReadArraySet(const std::vector<ResolvedFile>& files);
 
 }  // namespace dasm

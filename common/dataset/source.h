@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -24,9 +25,13 @@ class DataRoots {
   // FAILED_PRECONDITION (field) naming the folders searched when it is nowhere.
   absl::StatusOr<std::string> Resolve(const std::string& field,
                                       const std::string& path) const;
+  // Real paths.
   const std::vector<std::string>& folders() const { return folders_; }
 
  private:
+  explicit DataRoots(std::vector<std::string> folders)
+      : folders_(std::move(folders)) {}
+
   std::vector<std::string> folders_;
 };
 
@@ -48,8 +53,16 @@ struct DatasetSource {
   std::vector<SourceFile> files;
 };
 
+// The absolute path of `file` on this machine: in the first --data folder whose
+// copy has the digest (two folders may hold different files of one name).
+//   INVALID_ARGUMENT            as Resolve()
+//   FAILED_PRECONDITION (DATA)  nowhere, or everywhere with other content
+absl::StatusOr<std::string> ResolveSource(const SourceFile& file,
+                                          const DataRoots& roots);
+
 // The usual files of `spec.name` (idx files also gzipped; below a folder of the
-// data set's name or in the root itself), or the files the spec names.
+// data set's name or in the root itself, unless that is named after another
+// data set), or the files the spec names.
 // Digests of unchanged files (path, size, modification time, inode) are
 // remembered in this process.
 //   FAILED_PRECONDITION (field dataset...)  missing, truncated or wrong: names
@@ -65,7 +78,8 @@ struct SetSource {
   int width = 0;
   std::vector<SourceFile> files;
 };
-// The arrays of an evaluate-only job. Errors as above (field synthetic_set...).
+// The arrays of an evaluate-only job, by their headers. Errors as above (field
+// synthetic_set...). INVALID_ARGUMENT for a set that is given by digest.
 absl::StatusOr<SetSource> ProbeSyntheticSet(const SyntheticSetSpec& spec,
                                             const DataRoots& roots);
 
