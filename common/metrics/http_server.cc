@@ -58,6 +58,7 @@ class LibraryHttpServer final : public HttpServer {
   }
 
   absl::Status Bind(const std::string& host, int port) {
+    const int wanted = port;
     errno = 0;
     if (port == 0) {
       port = server_.bind_to_any_port(host);
@@ -68,7 +69,7 @@ class LibraryHttpServer final : public HttpServer {
       const int error = errno;
       return WithReason(
           absl::FailedPreconditionError(absl::StrCat(
-              "cannot listen on ", host, ": ",
+              "cannot listen on ", host, ":", wanted, ": ",
               error == 0 ? "no such address" : strerror(error),
               "; another process may use the port: choose another one, or port "
               "0 for any free one")),

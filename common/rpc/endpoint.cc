@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/error.h"
+#include "grpc/grpc.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -34,6 +35,16 @@ constexpr char kServiceConfig[] = R"({
   }],
   "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1}
 })";
+
+// Keeps gRPC's threads for the life of the process. Without it the end of the
+// last server or channel stops them, which may wait 10 s for a poller.
+void KeepLibrary() {
+  static const bool kept = [] {
+    grpc_init();
+    return true;
+  }();
+  (void)kept;
+}
 
 bool IsLoopback(const std::string& host) {
   if (host == "localhost") return true;
@@ -75,7 +86,8 @@ absl::Status CheckListenAddress(const std::string& field,
       host.size() > 2 && host.front() == '[' && host.back() == ']';
   if (bracketed) host = host.substr(1, host.size() - 2);
   // A bare IPv6 address would be cut at its last colon.
-  if (host.empty() || (!bracketed && host.find(':') != std::string::npos)) {
+  if (host.empty() || host == "[]" ||
+      (!bracketed && host.find(':') != std::string::npos)) {
     return malformed();
   }
   if (insecure || IsLoopback(host)) return absl::OkStatus();
@@ -88,6 +100,7 @@ absl::Status CheckListenAddress(const std::string& field,
 }
 
 void ConfigureServer(grpc::ServerBuilder* builder) {
+  KeepLibrary();
   builder->SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder->SetMaxSendMessageSize(kMaxMessageBytes);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
@@ -99,6 +112,7 @@ void ConfigureServer(grpc::ServerBuilder* builder) {
 }
 
 std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
+  KeepLibrary();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetMaxSendMessageSize(kMaxMessageBytes);

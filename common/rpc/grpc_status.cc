@@ -64,7 +64,7 @@ std::string Clean(absl::string_view text, size_t max_bytes) {
               !(c == 0xf0 && next < 0x90) && !(c == 0xf4 && next >= 0x90);
     }
     const std::string part = sound ? std::string(text.substr(i, length))
-                                   : absl::CHexEscape(text.substr(i, 1));
+                                   : absl::CEscape(text.substr(i, 1));
     if (clean.size() + part.size() > max_bytes) return clean + "...";
     clean += part;
     i += sound ? length : 1;
