@@ -1,0 +1,271 @@
+#include "worker/engine/trainer/trainer.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/error.h"
+#include "common/base/status_macros.h"
+#include "worker/engine/augmentation/cutmix.h"
+#include "worker/engine/augmentation/dc_mnist_augmentation.h"
+
+namespace dasm {
+namespace {
+
+std::vector<int64_t> Gather(absl::Span<const int64_t> values,
+                            absl::Span<const int64_t> positions) {
+  std::vector<int64_t> gathered;
+  gathered.reserve(positions.size());
+  for (int64_t position : positions) gathered.push_back(values[position]);
+  return gathered;
+}
+
+// DC's own augmentation is named by its three operations and no other.
+bool IsDcMnist(const TrainingRecipe& recipe) {
+  using enum Augmentation;
+  const std::vector<Augmentation>& list = recipe.augmentation;
+  return recipe.recipe == Recipe::kDc && list.size() == 3 &&
+         std::all_of(list.begin(), list.end(), [](Augmentation a) {
+           return a == kCrop || a == kScale || a == kRotate;
+         });
+}
+
+// The first step of the second half.
+int64_t HalfStep(const TrainingRecipe& recipe) {
+  return (int64_t{recipe.steps} + 1) / 2;
+}
+
+}  // namespace
+
+// A batch with all of its random draws, the same on every rank.
+struct Trainer::Batch {
+  const ImageSource& source;
+  absl::Span<const int64_t> indices;
+  const StepOptions& options;
+  AugmentationDraw augmentation;
+  DcMnistDraw dc_mnist;
+  std::vector<float> channel_means;
+  CutMixDraw cutmix;
+
+  // The images at these positions of the batch, augmented.
+  at::Tensor Images(absl::Span<const int64_t> positions,
+                    at::Device device) const {
+    at::Tensor images = source.Normalised(Gather(indices, positions));
+    if (options.dc_mnist) {
+      images = ApplyDcMnist(images, dc_mnist.Select(positions), channel_means);
+    }
+    return ApplyAugmentation(images.to(device), augmentation.Select(positions));
+  }
+  at::Tensor Labels(absl::Span<const int64_t> positions,
+                    at::Device device) const {
+    return source.Labels(Gather(indices, positions)).to(device);
+  }
+};
+
+Trainer::Trainer(const Network* network, const ExecutionSpec& execution,
+                 uint64_t seed, const std::string& stream_prefix,
+                 Collective* collective, at::Device device)
+    : network_(network),
+      execution_(execution),
+      collective_(collective),
+      device_(device),
+      init_(seed, absl::StrCat(stream_prefix, ".init")),
+      order_(seed, absl::StrCat(stream_prefix, ".order")),
+      augmentation_(seed, absl::StrCat(stream_prefix, ".augmentation")),
+      cutmix_(seed, absl::StrCat(stream_prefix, ".cutmix")) {}
+
+TrainingState Trainer::Start(uint32_t a, uint32_t b) const {
+  TrainingState state;
+  state.parameters = network_->Initialize(init_, a, b).to(device_);
+  state.buffers = network_->InitialBuffers().to(device_);
+  state.momentum = at::zeros_like(state.parameters);
+  return state;
+}
+
+void Trainer::ComputeSlice(const Batch& batch, int64_t begin, int64_t end,
+                           const TrainingState& state, at::Tensor row) const {
+  std::vector<int64_t> positions(end - begin);
+  std::iota(positions.begin(), positions.end(), begin);
+  at::Tensor images = batch.Images(positions, device_);
+  const at::Tensor labels = batch.Labels(positions, device_);
+  at::Tensor partner_labels;
+  if (batch.cutmix.active) {
+    const std::vector<int64_t> partners =
+        Gather(batch.cutmix.partner, positions);
+    images = ApplyCutMix(images, batch.Images(partners, device_), batch.cutmix);
+    partner_labels = batch.Labels(partners, device_);
+  }
+
+  // Leaves, so that each gradient comes without a detour over the flat vector.
+  std::vector<at::Tensor> slices = network_->Slice(state.parameters);
+  for (at::Tensor& slice : slices) {
+    slice = slice.detach().requires_grad_();
+  }
+  const at::Tensor buffers = state.buffers.clone();
+  const at::Tensor logits =
+      network_->Forward(slices, images, BufferMode::kTrain, buffers);
+  const auto cross_entropy = [&logits](const at::Tensor& target) {
+    return at::cross_entropy_loss(logits, target, {}, at::Reduction::Sum);
+  };
+  at::Tensor loss = cross_entropy(labels);
+  if (batch.cutmix.active) {
+    loss = loss * batch.cutmix.own_weight +
+           cross_entropy(partner_labels) * (1 - batch.cutmix.own_weight);
+  }
+  loss = loss / static_cast<double>(batch.indices.size());
+
+  const std::vector<at::Tensor> gradients =
+      torch::autograd::grad({loss}, slices);
+  const auto& entries = network_->parameters().entries();
+  for (size_t i = 0; i < entries.size(); ++i) {
+    row.narrow(0, entries[i].offset, entries[i].size)
+        .copy_(gradients[i].flatten());
+  }
+  const int64_t parameters = network_->parameters().total();
+  row.narrow(0, parameters, buffers.numel()).copy_(buffers);
+  row.narrow(0, parameters + buffers.numel(), 1).copy_(loss.detach());
+}
+
+absl::StatusOr<StepResult> Trainer::TrainStep(const ImageSource& source,
+                                              absl::Span<const int64_t> indices,
+                                              const StepOptions& options,
+                                              BatchKey key,
+                                              TrainingState* state,
+                                              int signal) {
+  const int64_t count = indices.size();
+  const ImageShape shape = source.shape();
+  Batch batch = {source, indices, options};
+  if (options.dc_mnist) {
+    batch.augmentation =
+        DrawAugmentation({}, augmentation_, key.a, key.b, count, shape);
+    batch.dc_mnist = DrawDcMnist(augmentation_, key.a, key.b, count, shape);
+    batch.channel_means = ChannelMeans(source.Normalised(indices));
+  } else {
+    batch.augmentation = DrawAugmentation(options.augmentation, augmentation_,
+                                          key.a, key.b, count, shape);
+  }
+  batch.cutmix =
+      DrawCutMix(options.cutmix, cutmix_, key.a, key.b, count, shape);
+
+  const int64_t parameters = network_->parameters().total();
+  const int64_t buffers = network_->buffers().total();
+  // Gradient, buffers, loss, signal.
+  const int64_t length = parameters + buffers + 2;
+  // BatchNorm couples the images of a batch.
+  const int64_t group = buffers > 0 ? count : execution_.train_group;
+  const int64_t shards = (count + group - 1) / group;
+  at::Tensor rows = at::empty({shards, length}, at::kFloat);
+  for (int64_t shard = collective_->rank(); shard < shards;
+       shard += collective_->size()) {
+    at::Tensor row = rows.select(0, shard);
+    row[length - 1] = shard == 0 ? signal : 0;
+    ComputeSlice(batch, shard * group, std::min((shard + 1) * group, count),
+                 *state, row);
+  }
+  at::Tensor sum = at::empty({length}, at::kFloat);
+  const float* values = sum.const_data_ptr<float>();
+  DASM_RETURN_IF_ERROR(collective_->SumShards(
+      absl::MakeConstSpan(rows.const_data_ptr<float>(), rows.numel()), shards,
+      absl::MakeSpan(sum.mutable_data_ptr<float>(), length)));
+
+  StepResult result;
+  result.loss = values[length - 2];
+  result.signal = static_cast<int>(values[length - 1]);
+  if (!std::isfinite(result.loss)) {
+    return WithFailureClass(
+        absl::InternalError(absl::StrCat("the training loss is ", result.loss,
+                                         " at step ", state->step,
+                                         "; a smaller learning rate may help")),
+        FailureClass::kNumeric);
+  }
+  at::Tensor gradient = sum.narrow(0, 0, parameters).to(device_);
+  gradient.add_(state->parameters, options.weight_decay);
+  state->momentum.mul_(options.momentum).add_(gradient);
+  state->parameters.add_(state->momentum, -options.learning_rate);
+  state->buffers = sum.narrow(0, parameters, buffers).to(device_).clone();
+  ++state->step;
+  return result;
+}
+
+absl::StatusOr<double> Trainer::Train(const TrainingRecipe& recipe,
+                                      const ImageSource& source,
+                                      const TrainHooks& hooks,
+                                      TrainingState* state) {
+  const int64_t count = source.size();
+  const int64_t batches = (count + recipe.batch - 1) / recipe.batch;
+  std::vector<int64_t> order;
+  int64_t epoch = -1;
+  double loss = 0;
+  while (state->step < recipe.steps) {
+    const int64_t step = state->step;
+    if (step / batches != epoch) {
+      epoch = step / batches;
+      order = order_.At(static_cast<uint32_t>(epoch)).Permutation(count);
+    }
+    if (recipe.recipe == Recipe::kDc && step == HalfStep(recipe)) {
+      state->momentum.zero_();
+    }
+    const bool asked = hooks.poll && collective_->rank() == 0;
+    const int wish = asked ? static_cast<int>(hooks.poll()) : 0;
+    DASM_ASSIGN_OR_RETURN(
+        const StepResult result,
+        TrainStep(source,
+                  absl::MakeConstSpan(order).subspan(
+                      step % batches * recipe.batch, recipe.batch),
+                  StepOptionsFor(recipe, step),
+                  {.a = static_cast<uint32_t>(step)}, state, wish));
+    loss = result.loss;
+    if (hooks.progress) hooks.progress(state->step, loss);
+    switch (static_cast<TrainHooks::Wish>(result.signal)) {
+      case TrainHooks::Wish::kNone:
+        break;
+      case TrainHooks::Wish::kCheckpoint:
+        if (hooks.checkpoint) DASM_RETURN_IF_ERROR(hooks.checkpoint(*state));
+        break;
+      case TrainHooks::Wish::kStop:
+        if (hooks.checkpoint) DASM_RETURN_IF_ERROR(hooks.checkpoint(*state));
+        return WithFailureClass(absl::CancelledError(absl::StrCat(
+                                    "stopped after step ", state->step)),
+                                FailureClass::kPreempted);
+    }
+  }
+  return loss;
+}
+
+double LearningRate(const TrainingRecipe& recipe, int64_t step) {
+  const int64_t steps = recipe.steps;
+  double rate = recipe.learning_rate;
+  switch (recipe.recipe) {
+    case Recipe::kIdc:
+      if (3 * step >= 2 * steps) rate *= 0.2;
+      if (6 * step >= 5 * steps) rate *= 0.2;
+      break;
+    case Recipe::kDc:
+      if (step >= HalfStep(recipe)) rate *= 0.1;
+      break;
+  }
+  return rate;
+}
+
+StepOptions StepOptionsFor(const TrainingRecipe& recipe, int64_t step) {
+  StepOptions options;
+  options.learning_rate = LearningRate(recipe, step);
+  options.momentum = recipe.momentum;
+  options.weight_decay = recipe.weight_decay;
+  options.cutmix = recipe.cutmix;
+  options.dc_mnist = IsDcMnist(recipe);
+  if (!options.dc_mnist) {
+    options.augmentation.flavour = recipe.recipe == Recipe::kDc
+                                       ? AugmentationFlavour::kDsa
+                                       : AugmentationFlavour::kIdc;
+    options.augmentation.operations = recipe.augmentation;
+  }
+  return options;
+}
+
+}  // namespace dasm
