@@ -13,11 +13,12 @@ target_compile_definitions(dasm_options INTERFACE DASM_VERSION="${PROJECT_VERSIO
   SPDLOG_COMPILED_LIB SPDLOG_FMT_EXTERNAL)
 
 if(DASM_WITH_WORKER)
-  # gRPC's -pthread reaches most targets; a precompiled header without it would
-  # not be used by them.
   add_library(dasm_torch INTERFACE)
   add_library(dasm::torch ALIAS dasm_torch)
-  target_link_libraries(dasm_torch INTERFACE dasm_options dasmtorch::torch_cpu Threads::Threads)
+  target_link_libraries(dasm_torch INTERFACE dasm_options dasmtorch::torch_cpu)
+  # Abseil's -pthread reaches most targets; a header precompiled without it
+  # would not be used by them.
+  target_compile_options(dasm_torch INTERFACE -pthread)
   target_compile_definitions(dasm_torch INTERFACE DASM_TORCH_VERSION="${DasmTorch_VERSION}")
   # The headers of torch cost 13 s a file; precompiled once they cost 3.
   file(WRITE ${PROJECT_BINARY_DIR}/torch_pch.cc "// Intentionally empty: owns the precompiled torch headers.\n")
