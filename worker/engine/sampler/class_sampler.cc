@@ -60,14 +60,14 @@ std::vector<int64_t> WeightedDraw(RandomSequence draws,
 ClassSampler::ClassSampler(Options options)
     : options_(std::move(options)),
       weighted_(options_.seed, "match.real.weighted") {
-  if (!options_.pool.empty()) {
+  if (!options_.pool.members.empty()) {
     from_pool_ = std::clamp<int64_t>(
         std::llround(options_.mix * options_.batch), 0, options_.batch);
   }
-  if (from_pool_ > 0 && options_.pool_weights.empty()) {
-    pool_walk_ =
-        std::make_unique<EpochWalk>(options_.seed, "match.real.pool",
-                                    options_.label, options_.pool, from_pool_);
+  if (from_pool_ > 0 && options_.pool.weights.empty()) {
+    pool_walk_ = std::make_unique<EpochWalk>(options_.seed, "match.real.pool",
+                                             options_.label,
+                                             options_.pool.members, from_pool_);
   }
   if (from_pool_ < options_.batch) {
     whole_walk_ = std::make_unique<EpochWalk>(options_.seed, "match.real",
@@ -84,8 +84,8 @@ std::vector<int64_t> ClassSampler::Batch(int64_t step) {
   } else if (from_pool_ > 0) {
     for (int64_t i :
          WeightedDraw(weighted_.At(static_cast<uint32_t>(step), options_.label),
-                      options_.pool_weights, from_pool_)) {
-      batch.push_back(options_.pool[i]);
+                      options_.pool.weights, from_pool_)) {
+      batch.push_back(options_.pool.members[i]);
     }
   }
   if (whole_walk_ != nullptr) whole_walk_->Append(step, &batch);

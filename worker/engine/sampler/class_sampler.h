@@ -48,6 +48,13 @@ std::vector<int64_t> WeightedDraw(RandomSequence draws,
                                   absl::Span<const float> weights,
                                   int64_t count);
 
+// Which real images of a class a segment is distilled from.
+struct ClassPool {
+  std::vector<int64_t> members;  // empty: no pool, the whole class
+  // Of members, where they are drawn by weight (V4); empty: epoch by epoch.
+  std::vector<float> weights;
+};
+
 // The real batches of one class.
 class ClassSampler {
  public:
@@ -56,9 +63,7 @@ class ClassSampler {
     uint32_t label = 0;
     int64_t batch = 0;
     std::vector<int64_t> whole;  // all images of the class; not empty
-    std::vector<int64_t> pool;   // empty: no pool
-    // Of `pool`; empty: the pool is walked epoch by epoch (V4 otherwise).
-    std::vector<float> pool_weights;
+    ClassPool pool;
     double mix = 1.0;  // share of the batch from the pool, 0 .. 1
   };
   explicit ClassSampler(Options options);

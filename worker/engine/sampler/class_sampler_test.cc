@@ -101,7 +101,7 @@ ClassSampler::Options Mixed(double mix) {
   options.label = 2;
   options.batch = 10;
   options.whole = Items(0, 100);
-  options.pool = Items(200, 40);
+  options.pool.members = Items(200, 40);
   options.mix = mix;
   return options;
 }
@@ -122,7 +122,7 @@ TEST(ClassSampler, TakesItsShareOfEachBatchFromThePool) {
 
 TEST(ClassSampler, WithoutAPoolWalksTheWholeClass) {
   ClassSampler::Options options = Mixed(1.0);
-  options.pool.clear();
+  options.pool.members.clear();
   ClassSampler sampler(options);
   EpochWalk walk(7, "match.real", 2, Items(0, 100), 10);
   for (int64_t step : {0, 1, 25}) {
@@ -132,8 +132,8 @@ TEST(ClassSampler, WithoutAPoolWalksTheWholeClass) {
 
 TEST(ClassSampler, DrawsAWeightedPoolByWeight) {
   ClassSampler::Options options = Mixed(0.5);
-  options.pool_weights.assign(40, 0.0f);
-  for (int i = 0; i < 6; ++i) options.pool_weights[i] = 1.0f;
+  options.pool.weights.assign(40, 0.0f);
+  for (int i = 0; i < 6; ++i) options.pool.weights[i] = 1.0f;
   ClassSampler sampler(options);
   std::set<int64_t> seen;
   for (int64_t step = 0; step < 20; ++step) {

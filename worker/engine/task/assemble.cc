@@ -1,0 +1,63 @@
+#include "worker/engine/task/assemble.h"
+
+#include <ATen/ATen.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/error.h"
+#include "common/base/status_macros.h"
+#include "common/dataset/png.h"
+#include "worker/engine/task/image_grid.h"
+
+namespace dasm {
+namespace {
+
+// What a reader needs to train on the set; no time, host or version, so that
+// equal sets are equal bytes.
+std::map<std::string, std::string> Metadata(const ImageData& data) {
+  return {{"dataset", data.name()},
+          {"classes", nlohmann::json(data.class_names()).dump()},
+          {"mean", nlohmann::json(data.normalization().mean).dump()},
+          {"std", nlohmann::json(data.normalization().std).dump()}};
+}
+
+}  // namespace
+
+absl::StatusOr<TaskOutcome> Assemble(const AssembleParameters& parameters,
+                                     const TaskContext& context) {
+  DASM_ASSIGN_OR_RETURN(const std::unique_ptr<ImageData> data,
+                        OpenDataset(context.files));
+  DASM_ASSIGN_OR_RETURN(SetData synthetic,
+                        LoadUnion(context.files, "segment", *data));
+  DASM_ASSIGN_OR_RETURN(SetData start,
+                        LoadUnion(context.files, "start", *data));
+  if (synthetic.factor != parameters.factor ||
+      start.images.sizes() != synthetic.images.sizes()) {
+    return WithFailureClass(
+        absl::FailedPreconditionError(
+            absl::StrCat("the segments (", synthetic.images.size(0),
+                         " images, factor ", synthetic.factor,
+                         ") do not fit their starts (", start.images.size(0),
+                         ") or the task's factor ", parameters.factor)),
+        FailureClass::kData);
+  }
+  // The sources are for later segments, not for users.
+  synthetic.source = at::Tensor();
+  synthetic.images = synthetic.images.clamp(0.0, 1.0);
+  Outputs outputs(context);
+  DASM_RETURN_IF_ERROR(
+      outputs.WriteSet("synthetic", synthetic, Metadata(*data)));
+  DASM_RETURN_IF_ERROR(outputs.WriteSet("start", start, Metadata(*data)));
+  const ImageGrid grid = DrawGrid(synthetic, data->classes());
+  DASM_ASSIGN_OR_RETURN(const std::string png,
+                        EncodePng(grid.channels, static_cast<int>(grid.height),
+                                  static_cast<int>(grid.width), grid.pixels));
+  DASM_RETURN_IF_ERROR(outputs.WriteBytes("grid", "grid.png", png));
+  return outputs.Finish({{"images", synthetic.images.size(0)},
+                         {"stored_bytes", synthetic.images.nbytes()}});
+}
+
+}  // namespace dasm

@@ -1,0 +1,17 @@
+// The evaluate task: trains a network from scratch on the decoded union of sets
+// and tests it after the last step.
+#ifndef DASM_WORKER_ENGINE_TASK_EVALUATE_H_
+#define DASM_WORKER_ENGINE_TASK_EVALUATE_H_
+
+#include "absl/status/statusor.h"
+#include "common/spec/task_parameters.h"
+#include "worker/engine/task/task_context.h"
+
+namespace dasm {
+
+absl::StatusOr<TaskOutcome> Evaluate(const EvaluateParameters& parameters,
+                                     const TaskContext& context);
+
+}  // namespace dasm
+
+#endif  // DASM_WORKER_ENGINE_TASK_EVALUATE_H_

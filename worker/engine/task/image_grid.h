@@ -1,0 +1,27 @@
+// A picture of a stored set: a row a class, all its stored images side by side.
+#ifndef DASM_WORKER_ENGINE_TASK_IMAGE_GRID_H_
+#define DASM_WORKER_ENGINE_TASK_IMAGE_GRID_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "worker/engine/dataset/set_data.h"
+
+namespace dasm {
+
+struct ImageGrid {
+  int64_t width = 0;
+  int64_t height = 0;
+  int channels = 0;             // 1 or 3
+  std::vector<uint8_t> pixels;  // [height, width, channels]
+};
+
+// Every pixel becomes a square, so that images are at least ~64 pixels high
+// (less where a row would be wider than 8192), with white lines between. With
+// other than three channels the first is shown. What would make the picture
+// larger than 65535 pixels in a direction is left out.
+ImageGrid DrawGrid(const SetData& set, int classes);
+
+}  // namespace dasm
+
+#endif  // DASM_WORKER_ENGINE_TASK_IMAGE_GRID_H_

@@ -1,0 +1,116 @@
+#include "worker/engine/task/select_pool_task.h"
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/error.h"
+#include "common/base/status_macros.h"
+#include "worker/engine/pool/pool_diagnostics.h"
+#include "worker/engine/pool/select_pool.h"
+#include "worker/engine/task/pool_file.h"
+
+namespace dasm {
+namespace {
+
+// A mapped scores blob and its probabilities.
+struct Scores {
+  std::unique_ptr<SafetensorsFile> file;
+  absl::Span<const float> probabilities;
+};
+
+absl::StatusOr<Scores> LoadScores(const std::string& path,
+                                  const ImageData& data) {
+  const auto bad = [&](const absl::Status& status) {
+    return WithFailureClass(WithContext(status, path), FailureClass::kData);
+  };
+  auto file = SafetensorsFile::Open(path);
+  if (!file.ok()) return bad(file.status());
+  const auto view = (*file)->Get("probabilities", DType::kF32, 2);
+  if (!view.ok()) return bad(view.status());
+  if (view->shape[0] != data.train().size() ||
+      view->shape[1] != data.classes()) {
+    return bad(absl::FailedPreconditionError(
+        absl::StrCat("scores of ", view->shape[0], " images and ",
+                     view->shape[1], " classes, the data set has ",
+                     data.train().size(), " and ", data.classes())));
+  }
+  return Scores{*std::move(file),
+                {static_cast<const float*>(view->data),
+                 static_cast<size_t>(view->elements())}};
+}
+
+nlohmann::json Summary(const Pool& pool, const PoolDiagnostics& diagnostics) {
+  nlohmann::json summary = {
+      {"rule", RuleName(pool.rule)},
+      {"learned_fraction", diagnostics.learned_fraction},
+      {"learned_fraction_by_class", diagnostics.learned_fraction_by_class},
+      {"pool_size_by_class", diagnostics.pool_size_by_class},
+      {"newly_learned", diagnostics.newly_learned},
+      {"forgotten", diagnostics.forgotten},
+      {"never_learned", diagnostics.never_learned}};
+  if (diagnostics.jaccard_previous) {
+    summary["jaccard_previous"] = *diagnostics.jaccard_previous;
+  }
+  if (diagnostics.jaccard_discriminators) {
+    summary["jaccard_discriminators"] = *diagnostics.jaccard_discriminators;
+  }
+  if (diagnostics.learned_fraction_by_decile) {
+    summary["learned_fraction_by_decile"] =
+        *diagnostics.learned_fraction_by_decile;
+  }
+  return summary;
+}
+
+}  // namespace
+
+absl::StatusOr<TaskOutcome> SelectPoolTask(
+    const SelectPoolParameters& parameters, const TaskContext& context) {
+  const TaskFiles& files = context.files;
+  DASM_ASSIGN_OR_RETURN(const std::unique_ptr<ImageData> data,
+                        OpenDataset(files));
+  std::vector<Scores> scores;
+  for (const std::string& path : NumberedInputs(files, "scores")) {
+    DASM_ASSIGN_OR_RETURN(Scores one, LoadScores(path, *data));
+    scores.push_back(std::move(one));
+  }
+  if (scores.empty()) return InputPath(files, "scores.1").status();
+  ScoredSamples samples{data->train().labels(), data->classes(), {}};
+  for (const Scores& one : scores) {
+    samples.probabilities.push_back(one.probabilities);
+  }
+  DASM_ASSIGN_OR_RETURN(const SampleStatistics statistics,
+                        ComputeStatistics(samples));
+  const Pool pool =
+      SelectPool(parameters, samples.labels, samples.classes, statistics);
+
+  PoolFile previous_file;
+  std::optional<PreviousPool> previous;
+  if (HasInput(files, "previous_pool")) {
+    DASM_ASSIGN_OR_RETURN(const std::string path,
+                          InputPath(files, "previous_pool"));
+    DASM_ASSIGN_OR_RETURN(previous_file, LoadPool(path, samples.size()));
+    previous = PreviousPool{previous_file.members, previous_file.learned};
+  }
+  std::vector<double> reference_el2n;
+  if (HasInput(files, "reference_scores")) {
+    DASM_ASSIGN_OR_RETURN(const std::string path,
+                          InputPath(files, "reference_scores"));
+    DASM_ASSIGN_OR_RETURN(const Scores reference, LoadScores(path, *data));
+    DASM_ASSIGN_OR_RETURN(
+        const SampleStatistics of_reference,
+        ComputeStatistics(
+            {samples.labels, samples.classes, {reference.probabilities}}));
+    reference_el2n = of_reference.el2n;
+  }
+  DASM_ASSIGN_OR_RETURN(const PoolDiagnostics diagnostics,
+                        DiagnosePool(parameters, samples, statistics, pool,
+                                     previous, reference_el2n));
+  Outputs outputs(context);
+  DASM_RETURN_IF_ERROR(WritePool(pool, statistics, &outputs));
+  return outputs.Finish(Summary(pool, diagnostics));
+}
+
+}  // namespace dasm
