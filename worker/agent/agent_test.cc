@@ -1,0 +1,492 @@
+#include "worker/agent/agent.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/fake_clock.h"
+#include "gmock/gmock.h"
+#include "google/protobuf/util/json_util.h"
+#include "gtest/gtest.h"
+#include "worker/agent/fake_coordinator_link.h"
+#include "worker/agent/fake_runner.h"
+#include "worker/runner/exit_code.h"
+
+namespace dasm {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using worker::v1::AgentMessage;
+using worker::v1::Assignment;
+using worker::v1::RunnerMessage;
+using worker::v1::SynchronizeRequest;
+using worker::v1::SynchronizeResponse;
+using worker::v1::TaskFile;
+
+constexpr absl::Duration kLong = absl::Seconds(20);
+constexpr char kTask[] = "0123456789abcdef0123456789abcdef";
+
+Assignment MakeAssignment(uint64_t fence) {
+  Assignment assignment;
+  assignment.set_task(kTask);
+  assignment.set_fence(fence);
+  assignment.set_attempt(1);
+  assignment.set_kind("evaluate");
+  assignment.set_parameters_json("{}");
+  return assignment;
+}
+
+SynchronizeResponse Only(const Assignment& assignment) {
+  SynchronizeResponse response;
+  *response.add_assignments() = assignment;
+  return response;
+}
+
+RunnerMessage Finished(const std::string& failure_class) {
+  RunnerMessage message;
+  message.mutable_finished()->set_failure_class(failure_class);
+  message.mutable_finished()->set_message("as told");
+  return message;
+}
+
+bool IsIdle(const SynchronizeRequest& request) {
+  return request.running_size() == 0 && request.applied_generation() > 0;
+}
+
+class AgentTest : public ::testing::Test {
+ protected:
+  AgentTest() {
+    std::string folder = absl::StrCat(::testing::TempDir(), "/agent-XXXXXX");
+    directory_ = mkdtemp(folder.data());
+    std::filesystem::create_directories(tasks());
+    BlobCache::Options cache_options;
+    cache_options.directory = absl::StrCat(directory_, "/cache");
+    cache_ = *BlobCache::Open(
+        cache_options, LocalFileSystem(),
+        [this](const std::string& digest, const std::string& path) {
+          return coordinator_.Download(digest, path, 0444);
+        });
+    const std::string data = absl::StrCat(directory_, "/data");
+    std::filesystem::create_directories(data);
+    std::ofstream(data + "/images") << "pixels";
+    data_ = *DataRoots::Create({data});
+    Telemetry::Options telemetry_options;
+    telemetry_options.worker = "w";
+    telemetry_options.period = absl::ZeroDuration();
+    telemetry_ =
+        std::make_unique<Telemetry>(telemetry_options, &coordinator_, &clock_);
+  }
+  ~AgentTest() override {
+    Stop();
+    std::error_code ignored;
+    std::filesystem::remove_all(directory_, ignored);
+  }
+
+  void Start() {
+    Attempt::Seams seams;
+    seams.clock = &clock_;
+    seams.fs = LocalFileSystem();
+    seams.coordinator = &coordinator_;
+    seams.launcher = &runner_;
+    seams.hub = &runner_;
+    seams.cache = cache_.get();
+    seams.telemetry = telemetry_.get();
+    seams.gauges = &gauges_;
+    seams.data = &*data_;
+    seams.oom_kills = [this] { return oom_kills_.load(); };
+    Agent::Options options;
+    options.attempt.worker = "w";
+    options.attempt.tasks_directory = tasks();
+    options.attempt.runner = "runner";
+    options.incarnation = "one";
+    options.inventory.slots = 1;
+    agent_ = std::make_unique<Agent>(options, seams, [] {});
+    thread_ = std::thread([this] { end_ = agent_->Run(); });
+  }
+  absl::Status Join() {
+    thread_.join();
+    return end_;
+  }
+  void Stop() {
+    if (agent_ == nullptr) return;
+    agent_->Abandon();
+    if (thread_.joinable()) thread_.join();
+    agent_.reset();
+  }
+
+  // Moves the clock until `reached` (which waits a little) is true.
+  template <typename Reached>
+  bool AdvanceUntil(const Reached& reached) {
+    for (int i = 0; i < 400; ++i) {
+      if (reached(absl::Milliseconds(25))) return true;
+      clock_.Advance(absl::Seconds(1));
+    }
+    return false;
+  }
+
+  std::string tasks() const { return absl::StrCat(directory_, "/tasks"); }
+  std::string Folder(uint64_t fence) const {
+    return absl::StrCat(tasks(), "/", AttemptDirectoryName(kTask, fence));
+  }
+  TaskFile ReadTask(uint64_t fence) const {
+    TaskFile file;
+    const auto json = LocalFileSystem()->Read(Folder(fence) + "/task.json");
+    EXPECT_TRUE(json.ok()) << json.status();
+    EXPECT_TRUE(
+        google::protobuf::util::JsonStringToMessage(json.value_or(""), &file)
+            .ok());
+    return file;
+  }
+  void WriteFile(const std::string& path, const std::string& bytes) {
+    std::filesystem::create_directories(
+        std::filesystem::path(path).parent_path());
+    std::ofstream(path) << bytes;
+  }
+  void SayCheckpoint(uint64_t fence, int64_t step) {
+    WriteFile(absl::StrCat(Folder(fence), "/ckpt/step-", step, ".safetensors"),
+              absl::StrCat("state after ", step));
+    RunnerMessage message;
+    message.mutable_checkpoint()->set_file(
+        absl::StrCat("ckpt/step-", step, ".safetensors"));
+    message.mutable_checkpoint()->set_step(step);
+    runner_.Say(message);
+  }
+  void FinishWithOutput(uint64_t fence, const std::string& bytes) {
+    WriteFile(Folder(fence) + "/out/set.safetensors", bytes);
+    RunnerMessage message = Finished("");
+    (*message.mutable_finished()->mutable_outputs())["set"] = "set.safetensors";
+    runner_.Say(message);
+    EXPECT_TRUE(runner_.AwaitSent(
+        [](const AgentMessage& sent) { return sent.acknowledged(); }, kLong));
+    runner_.Exit({});
+  }
+
+  std::string directory_;
+  FakeClock clock_;
+  FakeCoordinatorLink coordinator_;
+  FakeRunner runner_;
+  std::unique_ptr<BlobCache> cache_;
+  std::optional<DataRoots> data_;
+  std::unique_ptr<Telemetry> telemetry_;
+  Metrics metrics_;
+  SegmentGauges gauges_{&metrics_};
+  std::atomic<int64_t> oom_kills_ = 0;
+  std::unique_ptr<Agent> agent_;
+  std::thread thread_;
+  absl::Status end_;
+};
+
+TEST_F(AgentTest, RunsWhatIsAssignedAndCommitsItsResult) {
+  const std::string dataset = coordinator_.AddBlob("dataset");
+  Assignment assignment = MakeAssignment(3);
+  auto* input = assignment.add_inputs();
+  input->set_input("dataset");
+  input->set_digest(dataset);
+  input->set_size_bytes(7);
+  coordinator_.Want(Only(assignment));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  EXPECT_THAT(runner_.commands()[0].argv,
+              ElementsAre("runner", "--task", Folder(3)));
+  const TaskFile task = ReadTask(3);
+  EXPECT_EQ(*LocalFileSystem()->Read(task.inputs().at("dataset")), "dataset");
+  EXPECT_EQ(task.fence(), 3);
+
+  FinishWithOutput(3, "images");
+  ASSERT_TRUE(coordinator_.AwaitRequest(IsIdle, kLong));
+  ASSERT_EQ(coordinator_.results().size(), 1);
+  const auto result = coordinator_.results()[0];
+  EXPECT_EQ(result.fence(), 3);
+  ASSERT_EQ(result.outputs_size(), 1);
+  EXPECT_EQ(result.outputs(0).digest(), Sha256("images"));
+  EXPECT_TRUE(coordinator_.HasBlob(Sha256("images")));
+  EXPECT_FALSE(LocalFileSystem()->Exists(Folder(3)));
+  // The coordinator's wish still names it: it is not started again.
+  EXPECT_EQ(runner_.commands().size(), 1);
+  // The output is here for the next task.
+  EXPECT_EQ(cache_->bytes(), 13);
+}
+
+TEST_F(AgentTest, UploadsBlobsBeforeTheRowThatNamesThem) {
+  coordinator_.Want(Only(MakeAssignment(1)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  SayCheckpoint(1, 7);
+  ASSERT_TRUE(runner_.AwaitSent(
+      [](const AgentMessage& sent) { return sent.committed_step() == 7; },
+      kLong));
+  FinishWithOutput(1, "images");
+  ASSERT_TRUE(coordinator_.AwaitLog("result", kLong));
+  EXPECT_THAT(coordinator_.log(),
+              ElementsAre("upload", "checkpoint 7", "upload", "result"));
+}
+
+TEST_F(AgentTest, EndsWhatIsNoLongerAssignedWithoutAReport) {
+  coordinator_.Want(Only(MakeAssignment(1)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  coordinator_.Want(SynchronizeResponse());
+  ASSERT_TRUE(coordinator_.AwaitRequest(IsIdle, kLong));
+  EXPECT_THAT(runner_.signals(), ElementsAre(SIGTERM));
+  EXPECT_THAT(coordinator_.failures(), IsEmpty());
+  EXPECT_FALSE(LocalFileSystem()->Exists(Folder(1)));
+}
+
+TEST_F(AgentTest, KillsARunnerThatIgnoresSigterm) {
+  runner_.set_obeys_sigterm(false);
+  coordinator_.Want(Only(MakeAssignment(1)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  coordinator_.Want(SynchronizeResponse());
+  ASSERT_TRUE(runner_.AwaitSignal(SIGTERM, kLong));
+  ASSERT_TRUE(AdvanceUntil([this](absl::Duration wait) {
+    return runner_.AwaitSignal(SIGKILL, wait);
+  }));
+  EXPECT_TRUE(coordinator_.AwaitRequest(IsIdle, kLong));
+}
+
+TEST_F(AgentTest, ANewerFenceReplacesTheAttempt) {
+  coordinator_.Want(Only(MakeAssignment(1)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  coordinator_.Want(Only(MakeAssignment(2)));
+  ASSERT_TRUE(runner_.AwaitLaunches(2, kLong));
+  EXPECT_THAT(runner_.signals(), ElementsAre(SIGTERM));
+  EXPECT_FALSE(LocalFileSystem()->Exists(Folder(1)));
+  EXPECT_EQ(ReadTask(2).fence(), 2);
+}
+
+TEST_F(AgentTest, ComputesOnWhileCutOffAndCommitsAfterwards) {
+  coordinator_.Want(Only(MakeAssignment(1)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  coordinator_.FailWith(absl::UnavailableError("no route"));
+  ASSERT_TRUE(coordinator_.AwaitFailedSynchronize(kLong));
+  clock_.Advance(absl::Hours(1));
+  FinishWithOutput(1, "images");
+  EXPECT_THAT(runner_.signals(), IsEmpty());
+  EXPECT_TRUE(LocalFileSystem()->Exists(Folder(1) + "/out/set.safetensors"));
+  coordinator_.FailWith(absl::OkStatus());
+  ASSERT_TRUE(AdvanceUntil([this](absl::Duration wait) {
+    return coordinator_.AwaitLog("result", wait);
+  }));
+  EXPECT_EQ(coordinator_.results().size(), 1);
+}
+
+TEST_F(AgentTest, DropsAResultWhoseFenceIsOld) {
+  coordinator_.AnswerResultsWith(
+      WithReason(absl::AbortedError("superseded"), "STALE_FENCE"));
+  coordinator_.Want(Only(MakeAssignment(1)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  FinishWithOutput(1, "images");
+  ASSERT_TRUE(coordinator_.AwaitRequest(IsIdle, kLong));
+  EXPECT_EQ(coordinator_.results().size(), 1);
+  EXPECT_THAT(coordinator_.failures(), IsEmpty());
+  EXPECT_FALSE(LocalFileSystem()->Exists(Folder(1)));
+}
+
+TEST_F(AgentTest, DrainCommitsACheckpointThenReportsPreemptedThenEnds) {
+  coordinator_.Want(Only(MakeAssignment(1)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  agent_->Drain();
+  ASSERT_TRUE(runner_.AwaitSent(
+      [](const AgentMessage& sent) { return sent.stop(); }, kLong));
+  SayCheckpoint(1, 9);
+  runner_.Say(Finished("PREEMPTED"));
+  ASSERT_TRUE(runner_.AwaitSent(
+      [](const AgentMessage& sent) { return sent.acknowledged(); }, kLong));
+  runner_.Exit({ExitCodeOf(FailureClass::kPreempted), 0});
+  EXPECT_TRUE(Join().ok());
+  EXPECT_THAT(coordinator_.log(),
+              ElementsAre("upload", "checkpoint 9", "failure PREEMPTED"));
+  EXPECT_THAT(runner_.signals(), IsEmpty());
+}
+
+TEST_F(AgentTest, ADrainedRunnerThatDoesNotStopIsEnded) {
+  coordinator_.Want(Only(MakeAssignment(1)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  agent_->Drain();
+  ASSERT_TRUE(AdvanceUntil([this](absl::Duration wait) {
+    return runner_.AwaitSignal(SIGTERM, wait);
+  }));
+  EXPECT_TRUE(Join().ok());
+  EXPECT_THAT(coordinator_.log(), ElementsAre("failure PREEMPTED"));
+}
+
+TEST_F(AgentTest, ReleasesWhatTheCoordinatorWantsBack) {
+  coordinator_.Want(Only(MakeAssignment(4)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  SynchronizeResponse release = Only(MakeAssignment(4));
+  release.add_release()->set_task(kTask);
+  release.mutable_release(0)->set_fence(4);
+  coordinator_.Want(release);
+  EXPECT_TRUE(runner_.AwaitSent(
+      [](const AgentMessage& sent) { return sent.stop(); }, kLong));
+}
+
+TEST_F(AgentTest, GoesOnFromTheCommittedCheckpoint) {
+  Assignment assignment = MakeAssignment(2);
+  assignment.set_checkpoint_digest(coordinator_.AddBlob("state after 5"));
+  coordinator_.Want(Only(assignment));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  const TaskFile task = ReadTask(2);
+  ASSERT_EQ(task.checkpoint(), "ckpt/resume.safetensors");
+  EXPECT_EQ(*LocalFileSystem()->Read(Folder(2) + "/" + task.checkpoint()),
+            "state after 5");
+}
+
+TEST_F(AgentTest, UsesALocalCheckpointUnderTheSameFenceOnly) {
+  const std::string name = "/ckpt/step-000000000008.safetensors";
+  WriteFile(Folder(5) + name, "same fence");
+  coordinator_.Want(Only(MakeAssignment(5)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  EXPECT_EQ(ReadTask(5).checkpoint(), name.substr(1));
+  coordinator_.Want(Only(MakeAssignment(6)));
+  ASSERT_TRUE(runner_.AwaitLaunches(2, kLong));
+  EXPECT_EQ(ReadTask(6).checkpoint(), "");
+}
+
+TEST_F(AgentTest, RemovesTheFoldersOfAttemptsThatAreNotItsOwn) {
+  WriteFile(Folder(1) + "/out/half", "of an earlier agent");
+  coordinator_.Want(Only(MakeAssignment(2)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  EXPECT_FALSE(LocalFileSystem()->Exists(Folder(1)));
+}
+
+struct Death {
+  RunnerExit exit;
+  bool out_of_memory;
+  const char* failure_class;
+};
+class AgentDeathTest : public AgentTest,
+                       public ::testing::WithParamInterface<Death> {};
+
+TEST_P(AgentDeathTest, ARunnerThatDiesWithoutAWordHasAFailureClass) {
+  coordinator_.Want(Only(MakeAssignment(1)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  runner_.Print(/*is_stderr=*/true, "its last words");
+  if (GetParam().out_of_memory) ++oom_kills_;
+  runner_.Exit(GetParam().exit);
+  ASSERT_TRUE(coordinator_.AwaitRequest(IsIdle, kLong));
+  ASSERT_EQ(coordinator_.failures().size(), 1);
+  const auto failure = coordinator_.failures()[0].failure();
+  EXPECT_EQ(failure.failure_class(), GetParam().failure_class);
+  EXPECT_THAT(failure.message(), HasSubstr("its last words"));
+  ASSERT_EQ(coordinator_.telemetry().size(), 1);
+  EXPECT_EQ(coordinator_.telemetry()[0].lines(0).text(), "its last words");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Deaths, AgentDeathTest,
+    ::testing::Values(
+        Death{{0, SIGKILL}, false, "INTERNAL"},
+        Death{{0, SIGKILL}, true, "OOM_HOST"},
+        Death{{0, SIGSEGV}, true, "INTERNAL"}, Death{{0, 0}, false, "INTERNAL"},
+        Death{{1, 0}, false, "INTERNAL"},
+        Death{{ExitCodeOf(FailureClass::kNumeric), 0}, false, "NUMERIC"}));
+
+TEST_F(AgentTest, CommitsTheLastCheckpointOfARunnerThatFailed) {
+  coordinator_.Want(Only(MakeAssignment(1)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  coordinator_.FailWith(absl::UnavailableError("no route"));
+  SayCheckpoint(1, 3);
+  runner_.Say(Finished("NUMERIC"));
+  runner_.Exit({ExitCodeOf(FailureClass::kNumeric), 0});
+  coordinator_.FailWith(absl::OkStatus());
+  ASSERT_TRUE(AdvanceUntil([this](absl::Duration wait) {
+    return coordinator_.AwaitLog("failure NUMERIC", wait);
+  }));
+  EXPECT_THAT(coordinator_.log(),
+              ElementsAre("upload", "checkpoint 3", "failure NUMERIC"));
+}
+
+TEST_F(AgentTest, ResolvesSourceFilesBelowItsDataFolders) {
+  Assignment assignment = MakeAssignment(1);
+  assignment.add_source_files()->set_role("train_images");
+  assignment.mutable_source_files(0)->set_path("images");
+  coordinator_.Want(Only(assignment));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  EXPECT_EQ(*LocalFileSystem()->Read(ReadTask(1).source_files(0).path()),
+            "pixels");
+}
+
+TEST_F(AgentTest, AMissingSourceFileIsDataAndNamed) {
+  Assignment assignment = MakeAssignment(1);
+  assignment.add_source_files()->set_role("train_images");
+  assignment.mutable_source_files(0)->set_path("elsewhere");
+  coordinator_.Want(Only(assignment));
+  Start();
+  ASSERT_TRUE(coordinator_.AwaitLog("failure DATA", kLong));
+  EXPECT_THAT(coordinator_.failures()[0].failure().message(),
+              HasSubstr("elsewhere"));
+  EXPECT_THAT(runner_.commands(), IsEmpty());
+}
+
+TEST_F(AgentTest, AMissingInputIsAStorageFailure) {
+  Assignment assignment = MakeAssignment(1);
+  assignment.add_inputs()->set_input("dataset");
+  assignment.mutable_inputs(0)->set_digest(Sha256("nowhere"));
+  coordinator_.Want(Only(assignment));
+  Start();
+  ASSERT_TRUE(coordinator_.AwaitLog("failure STORAGE", kLong));
+  EXPECT_THAT(coordinator_.failures()[0].failure().message(),
+              HasSubstr("dataset"));
+}
+
+TEST_F(AgentTest, LeavesWhenTheProtocolDiffers) {
+  coordinator_.FailWith(
+      WithReason(absl::FailedPreconditionError("upgrade the worker"),
+                 "PROTOCOL_MISMATCH"));
+  Start();
+  const absl::Status status = Join();
+  EXPECT_EQ(ReasonOf(status), "PROTOCOL_MISMATCH");
+  EXPECT_THAT(std::string(status.message()), HasSubstr("upgrade the worker"));
+}
+
+TEST_F(AgentTest, ShowsTheGaugesOfASegmentOnlyWhileItRuns) {
+  Assignment assignment = MakeAssignment(1);
+  assignment.set_kind("distill_segment");
+  assignment.set_parameters_json("{\"segment\":1}");
+  coordinator_.Want(Only(assignment));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  RunnerMessage message;
+  message.mutable_progress()->set_series("matching_loss");
+  message.mutable_progress()->set_value(2.5);
+  message.mutable_progress()->set_steps_per_second(4);
+  runner_.Say(message);
+  const std::string labels =
+      absl::StrCat("{segment=\"1\",task=\"", kTask, "\"} ");
+  EXPECT_THAT(metrics_.Text(),
+              HasSubstr("dasm_distill_matching_loss" + labels + "2.5"));
+  EXPECT_THAT(metrics_.Text(),
+              HasSubstr("dasm_distill_step_seconds" + labels + "0.25"));
+  coordinator_.Want(SynchronizeResponse());
+  ASSERT_TRUE(coordinator_.AwaitRequest(IsIdle, kLong));
+  EXPECT_THAT(metrics_.Text(), Not(HasSubstr(kTask)));
+}
+
+}  // namespace
+}  // namespace dasm

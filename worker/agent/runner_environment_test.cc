@@ -1,0 +1,31 @@
+#include "worker/agent/runner_environment.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace dasm {
+namespace {
+
+using ::testing::Contains;
+using ::testing::Not;
+
+TEST(RunnerEnvironment, PinsWhatDecidesBitsWhateverIsInherited) {
+  const auto lines = RunnerEnvironment(
+      {"OMP_NUM_THREADS=8", "HOME=/home/x", "MKL_CBWR=AVX512"}, true);
+  EXPECT_THAT(lines, Contains("OMP_NUM_THREADS=1"));
+  EXPECT_THAT(lines, Contains("MKL_CBWR=AVX2"));
+  EXPECT_THAT(lines, Contains("ATEN_CPU_CAPABILITY=avx2"));
+  EXPECT_THAT(lines, Contains("ONEDNN_MAX_CPU_ISA=AVX2"));
+  EXPECT_THAT(lines, Contains("HOME=/home/x"));
+  EXPECT_THAT(lines, Not(Contains("OMP_NUM_THREADS=8")));
+}
+
+TEST(RunnerEnvironment, DoesNotPromiseAvx2WithoutIt) {
+  const auto lines = RunnerEnvironment({}, false);
+  EXPECT_THAT(lines, Contains("ATEN_CPU_CAPABILITY=default"));
+  EXPECT_THAT(lines, Contains("ONEDNN_MAX_CPU_ISA=DEFAULT"));
+  EXPECT_THAT(lines, Contains("MKL_CBWR=COMPATIBLE"));
+}
+
+}  // namespace
+}  // namespace dasm
