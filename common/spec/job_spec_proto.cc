@@ -163,6 +163,22 @@ void ClearDisplaced(const Message& layer, const std::string& path,
   }
 }
 
+// What of `below` the alternatives of `layer` displace goes, at every level.
+void Displace(const Message& layer, Message* below) {
+  Origins unused;
+  ClearDisplaced(layer, "", below, &unused);
+  std::vector<const FieldDescriptor*> fields;
+  layer.GetReflection()->ListFields(layer, &fields);
+  for (const FieldDescriptor* field : fields) {
+    if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE ||
+        field->is_repeated() || !IsSet(*below, *field)) {
+      continue;
+    }
+    Displace(layer.GetReflection()->GetMessage(layer, field),
+             below->GetReflection()->MutableMessage(below, field));
+  }
+}
+
 // Puts the set fields of `layer` over `target`. Lists and maps replace.
 void Overlay(const Message& layer, const std::string& origin,
              const std::string& path, Message* target, Origins* origins) {
@@ -1056,6 +1072,9 @@ absl::StatusOr<ExpandedSpec> ExpandSpec(const v1::JobSpec& given) {
   if (given.has_preset()) {
     DASM_ASSIGN_OR_RETURN(preset, FindPreset(given.preset()));
     DropOtherRecipe(given, &preset);
+    // Before the defaults meet the preset: what the spec displaces must not
+    // displace them.
+    Displace(given, &preset);
     if (evaluate_only) {
       preset.clear_images_per_class();
       preset.clear_matching();

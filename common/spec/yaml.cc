@@ -214,7 +214,7 @@ absl::StatusOr<Node> ReadTree(std::string_view text) {
 bool IsImplicitBoolean(const std::string& text) {
   const std::string lower = absl::AsciiStrToLower(text);
   return lower == "yes" || lower == "no" || lower == "on" || lower == "off" ||
-         lower == "y" || lower == "n" || lower == "true" || lower == "false";
+         lower == "true" || lower == "false";
 }
 
 bool IsNullWord(const std::string& text) {

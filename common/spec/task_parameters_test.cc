@@ -1,0 +1,124 @@
+#include "common/spec/task_parameters.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace dasm {
+namespace {
+
+DistillSegmentParameters Distill() {
+  DistillSegmentParameters p;
+  p.segment = 1;
+  p.images_per_class = 5;
+  p.matching.augmentation = {Augmentation::kColor, Augmentation::kCutout};
+  p.matching.image_learning_rate = 1e-4;
+  p.mix = 0.5;
+  p.seed = 18446744073709551615u;
+  return p;
+}
+
+// One of each kind, in the order of the variant.
+std::vector<TaskParameters> OneOfEach() {
+  return {PrepareDatasetParameters{.name = "mnist", .format = "idx"},
+          ImportSetParameters{.space = PixelSpace::kNormalized, .factor = 2},
+          Distill(),
+          TrainDiscriminatorParameters{.index = 2, .real = true},
+          ScoreSamplesParameters{},
+          SelectPoolParameters{.pool = PoolRule::kEl2n, .minimum = 200},
+          SelectCoresetParameters{.rule = "tiles", .images_per_class = 3},
+          EvaluateParameters{.repeat = 2},
+          AssembleParameters{.factor = 3}};
+}
+
+TEST(TaskParameters, EveryKindSurvivesATripThroughJson) {
+  for (const TaskParameters& parameters : OneOfEach()) {
+    const std::string json = ToCanonicalJson(parameters);
+    const auto read = ParseTaskParameters(KindOf(parameters), json);
+    ASSERT_TRUE(read.ok()) << KindOf(parameters) << ": " << read.status();
+    EXPECT_EQ(read->index(), parameters.index());
+    EXPECT_EQ(ToCanonicalJson(*read), json);
+  }
+}
+
+TEST(TaskParameters, OneOfEachCoversTheVariant) {
+  ASSERT_EQ(OneOfEach().size(), std::variant_size_v<TaskParameters>);
+  for (size_t i = 0; i < OneOfEach().size(); ++i) {
+    EXPECT_EQ(OneOfEach()[i].index(), i);
+  }
+}
+
+TEST(TaskParameters, JsonIsCompactSortedAndShortest) {
+  EXPECT_EQ(ToCanonicalJson(SelectPoolParameters{}),
+            R"({"el2n_threshold":0.5,"minimum":128,"pool":"misclassified",)"
+            R"("quantile_floor":0.2,"trim":0.05,"weight_floor":0.05,)"
+            R"("weight_power":1.0})");
+  EXPECT_NE(ToCanonicalJson(Distill()).find("\"image_learning_rate\":0.0001,"),
+            std::string::npos);
+}
+
+struct Refused {
+  const char* kind;
+  const char* json;
+  const char* names;  // what the message must say
+};
+
+TEST(TaskParameters, JsonOfAnotherShapeIsRefusedByName) {
+  const Refused cases[] = {
+      {"assemble", R"({"factor":2,"extra":1})", "extra"},
+      {"assemble", R"({})", "factor"},
+      {"assemble", R"({"factor":2.5})", "factor"},
+      {"assemble", R"({"factor":true})", "factor"},
+      {"assemble", R"({"factor":"2"})", "assemble"},
+      {"assemble", R"({"factor":4294967298})", "factor"},
+      {"assemble", R"([2])", "not a JSON object"},
+      {"assemble", R"({"factor":2)", "not a JSON object"},
+      {"assemble", "", "not a JSON object"},
+      {"assembel", R"({"factor":2})", "assembel"},
+      {"import_set", R"({"space":"pixels","factor":1})", "space"},
+  };
+  for (const Refused& c : cases) {
+    const auto read = ParseTaskParameters(c.kind, c.json);
+    EXPECT_EQ(read.status().code(), absl::StatusCode::kInvalidArgument)
+        << c.json;
+    EXPECT_NE(std::string(read.status().message()).find(c.names),
+              std::string::npos)
+        << c.json << " gave " << read.status();
+  }
+}
+
+TEST(TaskParameters, ANegativeSeedIsRefused) {
+  std::string json = ToCanonicalJson(Distill());
+  const std::string seed = "18446744073709551615";
+  ASSERT_NE(json.find(seed), std::string::npos);
+  json.replace(json.find(seed), seed.size(), "-1");
+  EXPECT_FALSE(ParseTaskParameters("distill_segment", json).ok());
+}
+
+TEST(TaskParameters, AnUnknownMemberDeepInsideIsRefusedWithItsPath) {
+  nlohmann::json json = nlohmann::json::parse(ToCanonicalJson(Distill()));
+  json["matching"]["speed"] = 1;
+  const auto read = ParseTaskParameters("distill_segment", json.dump());
+  EXPECT_NE(std::string(read.status().message()).find("matching.speed"),
+            std::string::npos)
+      << read.status();
+}
+
+TEST(NetworkSpec, NameHoldsEveryPart) {
+  EXPECT_EQ(
+      (NetworkSpec{.depth = 4, .width = 32, .norm = Norm::kBatch}.ToString()),
+      "convnet-d4-w32-batch");
+}
+
+TEST(JobSpec, MethodFollowsFromSegmentsAndSet) {
+  JobSpec spec;
+  spec.sequence.segments = {5};
+  EXPECT_EQ(spec.Method(), "idc");
+  spec.sequence.segments = {5, 5};
+  EXPECT_EQ(spec.Method(), "dasm");
+  spec.synthetic_set.emplace();
+  EXPECT_EQ(spec.Method(), "evaluate");
+}
+
+}  // namespace
+}  // namespace dasm
