@@ -43,32 +43,34 @@ Json WithoutNulls(const Json& value) {
   return value;
 }
 
-// Accuracies of one evaluated set, by network in the order of the tasks.
+// Accuracies of one evaluated set: percent by network and repeat.
 class Accuracies {
  public:
-  void Add(const std::string& network, double percent) {
-    runs_[network].push_back(percent);
+  void Add(const std::string& network, int repeat, double percent) {
+    runs_[network][repeat] = percent;
   }
-  bool empty() const { return runs_.empty(); }
   Json ToJson() const {
     Json result = Json::object();
-    for (const auto& [network, runs] : runs_.items()) {
+    for (const auto& [network, runs] : runs_) {
+      const auto count = static_cast<double>(runs.size());
       double mean = 0;
-      for (const auto& run : runs) mean += run.get<double>();
-      mean /= static_cast<double>(runs.size());
-      double variance = 0;
-      for (const auto& run : runs) {
-        variance += (run.get<double>() - mean) * (run.get<double>() - mean);
+      Json list = Json::array();
+      for (const auto& [repeat, percent] : runs) {
+        mean += percent / count;
+        list.push_back(percent);
       }
-      variance /= static_cast<double>(runs.size());
+      double variance = 0;
+      for (const auto& [repeat, percent] : runs) {
+        variance += (percent - mean) * (percent - mean) / count;
+      }
       result[network] = {
-          {"mean", mean}, {"std", std::sqrt(variance)}, {"runs", runs}};
+          {"mean", mean}, {"std", std::sqrt(variance)}, {"runs", list}};
     }
     return result;
   }
 
  private:
-  Json runs_ = Json::object();
+  std::map<std::string, std::map<int, double>> runs_;
 };
 
 // "evaluate-prefix1-convnet-..." gives "prefix1".
@@ -118,9 +120,9 @@ absl::StatusOr<std::map<std::string, Accuracies>> CollectAccuracies(
       return absl::InternalError(absl::StrCat(
           "task ", task.id, " reported no accuracy, so there is no report"));
     }
-    sets[EvaluatedSetOf(task.id)].Add(
-        std::get<EvaluateParameters>(*parameters).network.ToString(),
-        *accuracy);
+    const auto& evaluate = std::get<EvaluateParameters>(*parameters);
+    sets[EvaluatedSetOf(task.id)].Add(evaluate.network.ToString(),
+                                      evaluate.repeat, *accuracy);
   }
   return sets;
 }
@@ -233,6 +235,7 @@ absl::StatusOr<std::string> ManifestJson(const JobResult& result) {
   manifest["tool_version"] = result.tool_version;
   manifest["numerics_class"] = result.numerics_class;
   manifest["spec"] = ToJson(ToProto(result.spec));
+  Json files = Json::object();
   Json tasks = Json::array();
   for (const FinishedTask& task : result.tasks) {
     Json entry;
@@ -248,9 +251,11 @@ absl::StatusOr<std::string> ManifestJson(const JobResult& result) {
                               {"size_bytes", output.size_bytes},
                               {"chunk_digests", output.chunk_digests}};
     }
+    if (task.kind == AssembleParameters::kKind) files = outputs;
     entry["outputs"] = std::move(outputs);
     tasks.push_back(std::move(entry));
   }
+  manifest["files"] = std::move(files);
   manifest["tasks"] = std::move(tasks);
   return manifest.dump(2) + "\n";
 }
