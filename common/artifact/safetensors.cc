@@ -340,10 +340,10 @@ struct SafetensorsFile::State {
     std::vector<std::pair<uint64_t, uint64_t>> spans;
     for (const auto& [tensor, entry] : entries) {
       auto view = ToView(entry, data_bytes);
-      const auto fail = [&](absl::string_view what) {
-        return Malformed(absl::StrCat("tensor ", Quoted(tensor), ": ", what));
-      };
-      if (!view.ok()) return fail(view.status().message());
+      if (!view.ok()) {
+        return Malformed(absl::StrCat("tensor ", Quoted(tensor), ": ",
+                                      view.status().message()));
+      }
       view->data = data + entry.offsets[0];
       spans.emplace_back(entry.offsets[0], entry.offsets[1]);
       tensors.emplace(tensor, *std::move(view));
