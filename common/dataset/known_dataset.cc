@@ -21,17 +21,17 @@ std::vector<std::string> IdxNames(const std::string& stem,
           absl::StrCat(dotted, ".gz")};
 }
 
-std::vector<KnownDataset::File> IdxFiles() {
+std::vector<PublicDataset::File> IdxFiles() {
   return {{"train_images", IdxNames("train-images", "idx3-ubyte")},
           {"train_labels", IdxNames("train-labels", "idx1-ubyte")},
           {"test_images", IdxNames("t10k-images", "idx3-ubyte")},
           {"test_labels", IdxNames("t10k-labels", "idx1-ubyte")}};
 }
 
-std::vector<KnownDataset> MakeKnownDatasets() {
+std::vector<PublicDataset> MakePublicDatasets() {
   const std::vector<double> cifar_mean = {0.4914, 0.4822, 0.4465};
   const std::vector<double> cifar_std = {0.2023, 0.1994, 0.2010};
-  std::vector<KnownDataset> known(5);
+  std::vector<PublicDataset> known(5);
 
   known[0] = {
       .name = "mnist",
@@ -124,13 +124,14 @@ std::vector<KnownDataset> MakeKnownDatasets() {
 
 }  // namespace
 
-const std::vector<KnownDataset>& KnownDatasets() {
-  static const auto* known = new std::vector<KnownDataset>(MakeKnownDatasets());
+const std::vector<PublicDataset>& PublicDatasets() {
+  static const auto* known =
+      new std::vector<PublicDataset>(MakePublicDatasets());
   return *known;
 }
 
-const KnownDataset* FindKnownDataset(std::string_view name) {
-  for (const KnownDataset& known : KnownDatasets()) {
+const PublicDataset* FindPublicDataset(std::string_view name) {
+  for (const PublicDataset& known : PublicDatasets()) {
     if (known.name == name) return &known;
   }
   return nullptr;

@@ -11,7 +11,7 @@
 
 namespace dasm {
 
-struct KnownDataset {
+struct PublicDataset {
   struct File {
     std::string role;
     std::vector<std::string> names;  // the first that is there
@@ -32,8 +32,8 @@ struct KnownDataset {
 };
 
 // mnist, fashion-mnist, svhn, cifar-10, cifar-100; null for another name.
-const KnownDataset* FindKnownDataset(std::string_view name);
-const std::vector<KnownDataset>& KnownDatasets();
+const PublicDataset* FindPublicDataset(std::string_view name);
+const std::vector<PublicDataset>& PublicDatasets();
 
 }  // namespace dasm
 

@@ -188,7 +188,7 @@ absl::Status SetNormalisation(const PrepareDatasetParameters& parameters,
                               const std::vector<ResolvedFile>& files,
                               Dataset* dataset) {
   const size_t channels = dataset->train.channels;
-  const KnownDataset* known = FindKnownDataset(parameters.name);
+  const PublicDataset* known = FindPublicDataset(parameters.name);
   if (!parameters.mean.empty() || !parameters.std.empty()) {
     dataset->mean = parameters.mean;
     dataset->std = parameters.std;
@@ -245,7 +245,7 @@ absl::StatusOr<Dataset> ReadDataset(const PrepareDatasetParameters& parameters,
                                      train.channels, parameters.channels));
   }
   if (dataset.classes.empty()) {
-    const KnownDataset* known = FindKnownDataset(parameters.name);
+    const PublicDataset* known = FindPublicDataset(parameters.name);
     int64_t classes = parameters.classes;
     if (classes == 0 && known != nullptr) classes = known->classes.size();
     if (classes == 0) {

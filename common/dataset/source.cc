@@ -92,9 +92,9 @@ struct Found {
   std::string field;
 };
 
-bool IsNamedAfterAnother(const std::string& root, const KnownDataset& known) {
+bool IsNamedAfterAnother(const std::string& root, const PublicDataset& known) {
   const std::string name = fs::path(root).filename().string();
-  for (const KnownDataset& other : KnownDatasets()) {
+  for (const PublicDataset& other : PublicDatasets()) {
     if (other.name == known.name) continue;
     for (const std::string& folder : other.folders) {
       if (folder == name) return true;
@@ -103,7 +103,7 @@ bool IsNamedAfterAnother(const std::string& root, const KnownDataset& known) {
   return false;
 }
 
-absl::StatusOr<std::vector<Found>> LocateKnown(const KnownDataset& known,
+absl::StatusOr<std::vector<Found>> LocateKnown(const PublicDataset& known,
                                                const DataRoots& roots) {
   const std::string field = "dataset.name";
   std::string partial;
@@ -113,7 +113,7 @@ absl::StatusOr<std::vector<Found>> LocateKnown(const KnownDataset& known,
     for (const std::string& folder : folders) {
       std::vector<Found> found;
       std::string missing;
-      for (const KnownDataset::File& file : known.files) {
+      for (const PublicDataset::File& file : known.files) {
         bool there = false;
         for (const std::string& name : file.names) {
           const std::string path =
@@ -482,7 +482,7 @@ absl::StatusOr<std::string> ResolveSource(const SourceFile& file,
 
 absl::StatusOr<DatasetSource> ProbeDataset(const DatasetSpec& spec,
                                            const DataRoots& roots) {
-  const KnownDataset* known = FindKnownDataset(spec.name);
+  const PublicDataset* known = FindPublicDataset(spec.name);
   std::vector<Found> files;
   Format format = spec.format;
   int classes = spec.classes;
