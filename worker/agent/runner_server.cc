@@ -12,6 +12,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/rpc/endpoint.h"
 #include "dasm/worker/v1/runner_service.grpc.pb.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
@@ -169,6 +170,7 @@ absl::StatusOr<std::unique_ptr<RunnerServer>> RunnerServer::Start(
   std::ofstream(record) << folder << "\n";
   const std::string address = absl::StrCat("unix:", folder, "/agent.sock");
   grpc::ServerBuilder builder;
+  ConfigureServer(&builder);
   builder.AddListeningPort(address, grpc::InsecureServerCredentials());
   builder.RegisterService(&state->service);
   state->server = builder.BuildAndStart();
