@@ -201,21 +201,18 @@ absl::StatusOr<std::string> ReportJson(const JobResult& result) {
   }
   auto accuracies = CollectAccuracies(result);
   if (!accuracies.ok()) return accuracies.status();
-  const Json set_summary = ParseObject(set.task->summary_json);
+  const Json set_summary = WithoutNulls(ParseObject(set.task->summary_json));
 
   Json report;
   report["method"] = result.spec.Method();
   report["dataset"] = result.spec.dataset.name;
-  report["images_per_class"] = result.spec.images_per_class;
-  if (result.spec.synthetic_set.has_value()) {
-    report.erase("images_per_class");
-    if (const auto ipc = Number(set_summary, "images_per_class")) {
-      report["images_per_class"] = *ipc;
-    }
+  if (!result.spec.synthetic_set.has_value()) {
+    report["images_per_class"] = result.spec.images_per_class;
+  } else if (set_summary.contains("images_per_class")) {
+    report["images_per_class"] = set_summary["images_per_class"];
   }
-  if (const auto found = set_summary.find("stored_bytes");
-      found != set_summary.end() && found->is_number_integer()) {
-    report["stored_bytes"] = *found;
+  if (set_summary.contains("stored_bytes")) {
+    report["stored_bytes"] = set_summary["stored_bytes"];
   }
   report["accuracy"] = (*accuracies)["synthetic"].ToJson();
   AddBaselines(*accuracies, &report);
