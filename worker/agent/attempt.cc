@@ -596,13 +596,23 @@ void Attempt::ReportFailure(FailureClass failure, const std::string& message) {
       std::string(FailureClassName(failure)));
   request.mutable_failure()->set_message(message);
   request.mutable_failure()->set_task(assignment_.task());
+  const auto report = [&]() -> absl::Status {
+    const absl::Status status = seams_.coordinator->ReportFailure(request);
+    if (IsStale(status) || absl::IsInvalidArgument(status) ||
+        absl::IsNotFound(status)) {
+      return status;
+    }
+    // Whatever else is wrong over there passes, and until the failure is known
+    // the task waits for an attempt that is no more.
+    return status.ok() ? status : absl::UnavailableError(status.message());
+  };
   const absl::Status status = Repeat(
       "failure report",
       [this] {
         absl::MutexLock lock(&mutex_);
         return cancelled_;
       },
-      [&] { return seams_.coordinator->ReportFailure(request); });
+      report);
   if (!status.ok() && !IsStale(status)) {
     DASM_LOG(WARNING, "failure not reported")
         .Kv("task", directory_)

@@ -88,6 +88,39 @@ class Pipe {
   int write_;
 };
 
+// The bytes of `text` that are not UTF-8 as '?': lines become proto strings,
+// and a message with anything else in them could not be sent.
+std::string Utf8(std::string text) {
+  size_t at = 0;
+  while (at < text.size()) {
+    const auto lead = static_cast<unsigned char>(text[at]);
+    size_t length = 1;
+    if (lead >= 0xf0 && lead < 0xf5) {
+      length = 4;
+    } else if (lead >= 0xe0) {
+      length = 3;
+    } else if (lead >= 0xc2) {
+      length = 2;
+    }
+    bool valid = lead < 0x80 ||
+                 (lead >= 0xc2 && lead < 0xf5 && at + length <= text.size());
+    for (size_t i = 1; valid && i < length; ++i) {
+      valid = (static_cast<unsigned char>(text[at + i]) & 0xc0) == 0x80;
+    }
+    if (valid && length > 2) {
+      // Overlong forms, surrogates, and beyond U+10FFFF.
+      const auto second = static_cast<unsigned char>(text[at + 1]);
+      valid = !(lead == 0xe0 && second < 0xa0) &&
+              !(lead == 0xed && second >= 0xa0) &&
+              !(lead == 0xf0 && second < 0x90) &&
+              !(lead == 0xf4 && second >= 0x90);
+    }
+    if (!valid) text[at] = '?';
+    at += valid ? length : 1;
+  }
+  return text;
+}
+
 // Cuts a byte stream into lines; a very long line becomes several.
 class LineSplitter {
  public:
@@ -169,7 +202,7 @@ class ForkedProcess final : public RunnerProcess {
         if (polled[i].revents == 0) continue;
         Stream& stream = streams[i];
         const auto emit = [&](std::string line) {
-          listener_.on_line(stream.is_stderr, std::move(line));
+          listener_.on_line(stream.is_stderr, Utf8(std::move(line)));
         };
         const ssize_t count =
             read(stream.pipe->read(), buffer.data(), buffer.size());

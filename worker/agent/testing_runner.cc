@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (mode == "talk") {
-    std::fputs("to stdout\nno newline", stdout);
+    std::fputs("to stdout\nbad \xff \xc3( good \xc3\xa9\nno newline", stdout);
     std::fputs("to stderr\n", stderr);
     return 7;
   }
