@@ -80,11 +80,11 @@ absl::StatusOr<int> Explain(Context* context, const ExplainOptions& options) {
       Call(*context, stubs->jobs.get(), &v1::JobService::Stub::ExplainJob,
            request, absl::Minutes(2)));
   if (format == OutputFormat::kJson) {
-    *context->out << ToJson(response) << "\n";
+    *context->out << JsonText(response) << "\n";
     return kExitOk;
   }
   if (format == OutputFormat::kYaml) {
-    *context->out << JsonToYaml(ToJson(response)) << "\n";
+    *context->out << JsonToYaml(JsonText(response)) << "\n";
     return kExitOk;
   }
   *context->out << Annotated(response) << "\n";

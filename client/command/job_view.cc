@@ -56,10 +56,10 @@ absl::Status PrintJob(Context* context, const v1::Job& job) {
       *context->out << DescribeJob(job, absl::Now());
       break;
     case OutputFormat::kJson:
-      *context->out << ToJson(job) << "\n";
+      *context->out << JsonText(job) << "\n";
       break;
     case OutputFormat::kYaml:
-      *context->out << JsonToYaml(ToJson(job)) << "\n";
+      *context->out << JsonToYaml(JsonText(job)) << "\n";
       break;
     case OutputFormat::kName:
       *context->out << ShortName(job.name()) << "\n";

@@ -33,10 +33,10 @@ absl::StatusOr<int> List(Context* context, const ListOptions& options) {
                              &v1::JobService::Stub::ListJobs, request));
   switch (format) {
     case OutputFormat::kJson:
-      *context->out << ToJson(response) << "\n";
+      *context->out << JsonText(response) << "\n";
       break;
     case OutputFormat::kYaml:
-      *context->out << JsonToYaml(ToJson(response)) << "\n";
+      *context->out << JsonToYaml(JsonText(response)) << "\n";
       break;
     case OutputFormat::kName:
       for (const v1::Job& job : response.jobs()) {

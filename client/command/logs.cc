@@ -26,7 +26,7 @@ absl::StatusOr<int> Logs(Context* context, const LogsOptions& options) {
   v1::LogLine line;
   while (stream->Read(&line)) {
     if (format == OutputFormat::kJson) {
-      *context->out << ToJson(line) << "\n";
+      *context->out << JsonText(line) << "\n";
       continue;
     }
     *context->out << HumanTime(line.time().seconds()) << "  " << line.task()

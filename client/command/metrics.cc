@@ -61,7 +61,7 @@ absl::StatusOr<int> Metrics(Context* context, const MetricsOptions& options) {
     }
     *context->out << table.ToString();
   } else {
-    const std::string json = ToJson(all);
+    const std::string json = JsonText(all);
     *context->out << (format == OutputFormat::kYaml ? JsonToYaml(json) : json)
                   << "\n";
   }

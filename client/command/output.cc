@@ -89,7 +89,7 @@ std::string Table::ToString() const {
   return text;
 }
 
-std::string ToJson(const google::protobuf::Message& message) {
+std::string JsonText(const google::protobuf::Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   std::string json;
@@ -98,15 +98,6 @@ std::string ToJson(const google::protobuf::Message& message) {
     return "{}";
   }
   return nlohmann::ordered_json::parse(json).dump(2);
-}
-
-std::string ToJsonList(
-    const std::vector<const google::protobuf::Message*>& messages) {
-  auto list = nlohmann::ordered_json::array();
-  for (const auto* message : messages) {
-    list.push_back(nlohmann::ordered_json::parse(ToJson(*message)));
-  }
-  return list.dump(2);
 }
 
 std::string JsonToYaml(const std::string& json) {

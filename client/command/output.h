@@ -30,13 +30,9 @@ class Table {
 };
 
 // Field names as in the .proto, unset fields left out, two spaces of indent.
-std::string ToJson(const google::protobuf::Message& message);
+std::string JsonText(const google::protobuf::Message& message);
 // The same as block YAML.
 std::string JsonToYaml(const std::string& json);
-// Several messages: a JSON list, or YAML documents' list.
-std::string ToJsonList(
-    const std::vector<const google::protobuf::Message*>& messages);
-
 // "2m 3s", "4h 10m", "0.8s"; "-" for an infinite duration.
 std::string HumanDuration(absl::Duration duration);
 std::string HumanBytes(double bytes);

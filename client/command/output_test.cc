@@ -23,7 +23,7 @@ TEST(Output, JsonKeepsTheProtosFieldNames) {
   v1::Job job;
   job.set_name("projects/default/jobs/j1");
   job.set_tasks_total(3);
-  const std::string json = ToJson(job);
+  const std::string json = JsonText(job);
   EXPECT_THAT(json, testing::HasSubstr("\"tasks_total\": 3"));
   EXPECT_THAT(JsonToYaml(json), testing::HasSubstr("tasks_total: 3"));
 }

@@ -15,7 +15,7 @@ absl::StatusOr<int> Presets(Context* context, const std::string& name) {
   if (!name.empty()) {
     DASM_ASSIGN_OR_RETURN(const v1::JobSpec spec, FindPreset(name));
     if (format == OutputFormat::kJson) {
-      *context->out << ToJson(spec) << "\n";
+      *context->out << JsonText(spec) << "\n";
     } else {
       *context->out << ToYaml(spec);
     }
@@ -30,10 +30,10 @@ absl::StatusOr<int> Presets(Context* context, const std::string& name) {
   }
   switch (format) {
     case OutputFormat::kJson:
-      *context->out << ToJson(response) << "\n";
+      *context->out << JsonText(response) << "\n";
       break;
     case OutputFormat::kYaml:
-      *context->out << JsonToYaml(ToJson(response)) << "\n";
+      *context->out << JsonToYaml(JsonText(response)) << "\n";
       break;
     case OutputFormat::kName:
       for (const auto& preset : response.presets()) {

@@ -51,7 +51,7 @@ std::vector<std::string> DefaultData() {
 absl::StatusOr<v1::Job> CreateOrContinue(Context* context,
                                          const v1::JobSpec& spec) {
   DASM_ASSIGN_OR_RETURN(Stubs * stubs, context->Connect());
-  const std::string digest = Sha256(ToJson(spec));
+  const std::string digest = Sha256(JsonText(spec));
   for (int number = 0;; ++number) {
     const std::string hex = Sha256(absl::StrCat(digest, "/", number)).substr(7);
     v1::CreateJobRequest request;

@@ -25,10 +25,10 @@ absl::StatusOr<int> Workers(Context* context) {
            &v1::ClusterService::Stub::ListWorkers, v1::ListWorkersRequest()));
   switch (format) {
     case OutputFormat::kJson:
-      *context->out << ToJson(response) << "\n";
+      *context->out << JsonText(response) << "\n";
       break;
     case OutputFormat::kYaml:
-      *context->out << JsonToYaml(ToJson(response)) << "\n";
+      *context->out << JsonToYaml(JsonText(response)) << "\n";
       break;
     case OutputFormat::kName:
       for (const v1::Worker& worker : response.workers()) {
