@@ -8,6 +8,7 @@
 #include "common/base/error.h"
 #include "common/spec/known_dataset.h"
 #include "common/spec/nearest.h"
+#include "common/spec/spec_writer.h"
 
 namespace dasm {
 namespace {
@@ -72,31 +73,6 @@ std::vector<PresetKey> AllKeys() {
   return keys;
 }
 
-v1::Augmentation ToProto(Augmentation a) {
-  switch (a) {
-    case Augmentation::kColor:
-      return v1::AUGMENTATION_COLOR;
-    case Augmentation::kCrop:
-      return v1::AUGMENTATION_CROP;
-    case Augmentation::kCutout:
-      return v1::AUGMENTATION_CUTOUT;
-    case Augmentation::kFlip:
-      return v1::AUGMENTATION_FLIP;
-    case Augmentation::kScale:
-      return v1::AUGMENTATION_SCALE;
-    case Augmentation::kRotate:
-      return v1::AUGMENTATION_ROTATE;
-  }
-  return v1::AUGMENTATION_UNSPECIFIED;
-}
-
-void SetAugmentation(const std::vector<Augmentation>& from,
-                     google::protobuf::RepeatedField<int>* to) {
-  to->Clear();
-  if (from.empty()) to->Add(v1::AUGMENTATION_NONE);
-  for (const Augmentation a : from) to->Add(ToProto(a));
-}
-
 void SetMatching(const KnownDataset& row, int factor,
                  v1::GradientMatching* matching) {
   const GradientMatchingSpec common;  // what all rows share
@@ -122,11 +98,11 @@ void SetMatching(const KnownDataset& row, int factor,
 
   using enum Augmentation;
   const bool plain = row.small_digits && factor > 1;
-  SetAugmentation(
+  WriteAugmentations(
       plain ? std::vector{kColor, kCrop} : std::vector{kColor, kCrop, kCutout},
       matching->mutable_augmentation());
   // Cutout is left out of the network's augmentation because of CutMix.
-  SetAugmentation({kColor, kCrop}, matching->mutable_net_augmentation());
+  WriteAugmentations({kColor, kCrop}, matching->mutable_net_augmentation());
   matching->set_net_cutmix(plain ? 0.0f : 0.5f);
 }
 
@@ -171,9 +147,9 @@ void SetEvaluation(const KnownDataset& row, const DefaultsFor& what, int factor,
     evaluation->set_batch(256);
     evaluation->set_cutmix(0);
     // DC augments in evaluation for MNIST only.
-    SetAugmentation(row.small_digits ? std::vector{kCrop, kScale, kRotate}
-                                     : std::vector<Augmentation>{},
-                    evaluation->mutable_augmentation());
+    WriteAugmentations(row.small_digits ? std::vector{kCrop, kScale, kRotate}
+                                        : std::vector<Augmentation>{},
+                       evaluation->mutable_augmentation());
     return;
   }
   evaluation->set_recipe(v1::EvaluationSpec::RECIPE_IDC);
@@ -188,7 +164,7 @@ void SetEvaluation(const KnownDataset& row, const DefaultsFor& what, int factor,
   if (row.flip) augmentation.push_back(kFlip);
   augmentation.push_back(kScale);
   augmentation.push_back(kRotate);
-  SetAugmentation(augmentation, evaluation->mutable_augmentation());
+  WriteAugmentations(augmentation, evaluation->mutable_augmentation());
   evaluation->set_cutmix(cutmix ? 0.5f : 0.0f);
 }
 

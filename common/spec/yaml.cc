@@ -3,10 +3,8 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <exception>
 #include <limits>
 #include <map>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,11 +17,9 @@
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "common/spec/nearest.h"
+#include "common/spec/yaml_tree.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/message.h"
-#include "yaml-cpp/eventhandler.h"
-#include "yaml-cpp/exceptions.h"
-#include "yaml-cpp/parser.h"
 
 namespace dasm {
 namespace {
@@ -34,181 +30,13 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-constexpr size_t kMaxBytes = size_t{1} << 20;
-constexpr size_t kMaxLevels = 32;
-
-struct Node {
-  enum class Kind { kNull, kScalar, kSequence, kMapping };
-  Kind kind = Kind::kNull;
-  int line = 0;  // 0: not from a file
-  std::string text;
-  bool quoted = false;
-  std::vector<Node> items;  // of a sequence; of a mapping: key, value, ...
-};
-
-std::string At(const Node& node) {
+std::string At(const YamlNode& node) {
   return node.line > 0 ? absl::StrCat("line ", node.line, ": ") : "";
 }
 
-absl::Status Refuse(const Node& node, const std::string& path,
+absl::Status Refuse(const YamlNode& node, const std::string& path,
                     const std::string& what) {
   return InvalidField(path.empty() ? "spec" : path, At(node) + what);
-}
-
-// yaml-cpp leaves its parser only by an exception; this one carries ours.
-struct Stop : std::exception {
-  explicit Stop(absl::Status s) : status(std::move(s)) {}
-  absl::Status status;
-};
-
-// Builds the tree and refuses what a job file may not hold. Nodes come from
-// events because YAML::Node hides duplicates, anchors and quoting.
-class TreeBuilder final : public YAML::EventHandler {
- public:
-  Node Take() { return std::move(root_); }
-
-  void OnDocumentStart(const YAML::Mark&) override {}
-  void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
-    RefuseAnchor(mark, anchor);
-    Add(Node{.kind = Node::Kind::kNull, .line = mark.line + 1});
-  }
-  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
-    Fail(mark, "aliases (*name) are not allowed: write the value out");
-  }
-  void OnScalar(const YAML::Mark& mark, const std::string& tag,
-                YAML::anchor_t anchor, const std::string& value) override {
-    RefuseAnchor(mark, anchor);
-    RefuseTag(mark, tag);
-    // yaml-cpp tags a plain scalar "?" and a quoted or block one "!".
-    Add(Node{.kind = Node::Kind::kScalar,
-             .line = mark.line + 1,
-             .text = value,
-             .quoted = tag == "!"});
-  }
-  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag,
-                       YAML::anchor_t anchor,
-                       YAML::EmitterStyle::value) override {
-    Open(mark, tag, anchor, Node::Kind::kSequence);
-  }
-  void OnSequenceEnd() override { Close(); }
-  void OnMapStart(const YAML::Mark& mark, const std::string& tag,
-                  YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
-    Open(mark, tag, anchor, Node::Kind::kMapping);
-  }
-  void OnMapEnd() override { Close(); }
-
- private:
-  [[noreturn]] static void Fail(const YAML::Mark& mark,
-                                const std::string& what) {
-    throw Stop(
-        InvalidField("spec", absl::StrCat("line ", mark.line + 1, ": ", what)));
-  }
-  static void RefuseAnchor(const YAML::Mark& mark, YAML::anchor_t anchor) {
-    if (anchor != YAML::NullAnchor) {
-      Fail(mark, "anchors (&name) are not allowed: write the value out");
-    }
-  }
-  static void RefuseTag(const YAML::Mark& mark, const std::string& tag) {
-    if (!tag.empty() && tag != "?" && tag != "!") {
-      Fail(mark, absl::StrCat("the tag ", tag,
-                              " is not allowed: the type follows from the "
-                              "field"));
-    }
-  }
-  void Open(const YAML::Mark& mark, const std::string& tag,
-            YAML::anchor_t anchor, Node::Kind kind) {
-    RefuseAnchor(mark, anchor);
-    RefuseTag(mark, tag);
-    if (open_.size() >= kMaxLevels) {
-      Fail(mark, absl::StrCat("more than ", kMaxLevels, " levels"));
-    }
-    open_.push_back(Node{.kind = kind, .line = mark.line + 1});
-  }
-  void Close() {
-    Node node = std::move(open_.back());
-    open_.pop_back();
-    Add(std::move(node));
-  }
-  void Add(Node node) {
-    if (open_.empty()) {
-      root_ = std::move(node);
-    } else {
-      open_.back().items.push_back(std::move(node));
-    }
-  }
-
-  std::vector<Node> open_;
-  Node root_;
-};
-
-// Well-formed UTF-8 without NUL (RFC 3629).
-bool IsUtf8(std::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    if (lead == 0) return false;
-    int more = 0;
-    uint32_t code = lead;
-    if (lead >= 0xF0) {
-      more = 3;
-      code = lead & 0x07;
-    } else if (lead >= 0xE0) {
-      more = 2;
-      code = lead & 0x0F;
-    } else if (lead >= 0xC0) {
-      more = 1;
-      code = lead & 0x1F;
-    } else if (lead >= 0x80) {
-      return false;
-    }
-    if (lead >= 0xF8 || i + more >= text.size()) return false;
-    for (int k = 1; k <= more; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xC0) != 0x80) return false;
-      code = code << 6 | (next & 0x3F);
-    }
-    constexpr uint32_t kFirst[] = {0, 0x80, 0x800, 0x10000};
-    if (code < kFirst[more] || code > 0x10FFFF ||
-        (code >= 0xD800 && code <= 0xDFFF)) {
-      return false;
-    }
-    i += more + 1;
-  }
-  return true;
-}
-
-absl::StatusOr<Node> ReadTree(std::string_view text) {
-  if (text.size() > kMaxBytes) {
-    return InvalidField("spec",
-                        absl::StrCat("the job file has ", text.size(),
-                                     " bytes, above the limit of 1 MiB"));
-  }
-  if (!IsUtf8(text)) {
-    return InvalidField("spec", "the job file is not UTF-8 text");
-  }
-  try {
-    std::istringstream stream{std::string(text)};
-    YAML::Parser parser(stream);
-    TreeBuilder builder;
-    if (!parser.HandleNextDocument(builder)) {
-      return InvalidField("spec", "the job file is empty");
-    }
-    TreeBuilder rest;
-    if (parser.HandleNextDocument(rest)) {
-      return InvalidField("spec",
-                          "the job file holds more than one document (---): "
-                          "submit them one by one");
-    }
-    return builder.Take();
-  } catch (const Stop& stop) {
-    return stop.status;
-  } catch (const YAML::Exception& e) {
-    return InvalidField("spec",
-                        absl::StrCat("line ", e.mark.line + 1,
-                                     ": not well-formed YAML: ", e.msg));
-  } catch (const std::exception& e) {
-    return InvalidField("spec", absl::StrCat("cannot be read: ", e.what()));
-  }
 }
 
 bool IsImplicitBoolean(const std::string& text) {
@@ -277,19 +105,19 @@ std::string Join(const std::string& path, const std::string& name) {
 class Converter {
  public:
   // Fields that `node` names replace those of `message`; others stay.
-  static absl::Status Fill(const Node& node, const std::string& path,
+  static absl::Status Fill(const YamlNode& node, const std::string& path,
                            Message* message) {
-    if (node.kind != Node::Kind::kMapping) {
+    if (node.kind != YamlNode::Kind::kMapping) {
       return Refuse(node, path,
                     absl::StrCat("must be a mapping (name: value)",
-                                 node.kind == Node::Kind::kNull
+                                 node.kind == YamlNode::Kind::kNull
                                      ? "; write {} for an empty one"
                                      : ""));
     }
     const Descriptor& type = *message->GetDescriptor();
     std::map<std::string, int> seen;
     for (size_t i = 0; i + 1 < node.items.size(); i += 2) {
-      const Node& key = node.items[i];
+      const YamlNode& key = node.items[i];
       DASM_RETURN_IF_ERROR(CheckKey(key, path, &seen));
       const FieldDescriptor* field = type.FindFieldByName(key.text);
       if (field == nullptr) return UnknownField(key, path, type);
@@ -299,19 +127,19 @@ class Converter {
     return absl::OkStatus();
   }
 
-  static absl::Status FillField(const Node& node, const std::string& path,
+  static absl::Status FillField(const YamlNode& node, const std::string& path,
                                 const FieldDescriptor& field,
                                 Message* message) {
     const Reflection& reflection = *message->GetReflection();
-    if (node.kind == Node::Kind::kNull ||
-        (node.kind == Node::Kind::kScalar && !node.quoted &&
+    if (node.kind == YamlNode::Kind::kNull ||
+        (node.kind == YamlNode::Kind::kScalar && !node.quoted &&
          IsNullWord(node.text))) {
       return Refuse(node, path,
                     "has no value: give one or leave the field out");
     }
     if (field.is_map()) return FillMap(node, path, field, message);
     if (field.is_repeated()) {
-      if (node.kind != Node::Kind::kSequence) {
+      if (node.kind != YamlNode::Kind::kSequence) {
         return Refuse(node, path, "must be a list: write [a, b]");
       }
       reflection.ClearField(message, &field);
@@ -329,9 +157,9 @@ class Converter {
 
  private:
   // `seen`: the keys so far and their lines.
-  static absl::Status CheckKey(const Node& key, const std::string& path,
+  static absl::Status CheckKey(const YamlNode& key, const std::string& path,
                                std::map<std::string, int>* seen) {
-    if (key.kind != Node::Kind::kScalar) {
+    if (key.kind != YamlNode::Kind::kScalar) {
       return Refuse(key, path, "a key must be a plain name");
     }
     const auto [first, fresh] = seen->emplace(key.text, key.line);
@@ -341,7 +169,7 @@ class Converter {
                                ": remove one"));
   }
 
-  static absl::Status UnknownField(const Node& key, const std::string& path,
+  static absl::Status UnknownField(const YamlNode& key, const std::string& path,
                                    const Descriptor& type) {
     std::vector<std::string> names;
     for (int i = 0; i < type.field_count(); ++i) {
@@ -351,9 +179,9 @@ class Converter {
                   absl::StrCat("unknown field", DidYouMean(key.text, names)));
   }
 
-  static absl::Status FillMap(const Node& node, const std::string& path,
+  static absl::Status FillMap(const YamlNode& node, const std::string& path,
                               const FieldDescriptor& field, Message* message) {
-    if (node.kind != Node::Kind::kMapping) {
+    if (node.kind != YamlNode::Kind::kMapping) {
       return Refuse(node, path, "must be a mapping (name: value)");
     }
     const Reflection& reflection = *message->GetReflection();
@@ -361,7 +189,7 @@ class Converter {
     const Descriptor& entry = *field.message_type();
     std::map<std::string, int> seen;
     for (size_t i = 0; i + 1 < node.items.size(); i += 2) {
-      const Node& key = node.items[i];
+      const YamlNode& key = node.items[i];
       DASM_RETURN_IF_ERROR(CheckKey(key, path, &seen));
       Message* added = reflection.AddMessage(message, &field);
       DASM_RETURN_IF_ERROR(
@@ -373,16 +201,16 @@ class Converter {
   }
 
   // Sets a scalar field, or adds to a list of scalars.
-  static absl::Status FillValue(const Node& node, const std::string& path,
+  static absl::Status FillValue(const YamlNode& node, const std::string& path,
                                 const FieldDescriptor& field,
                                 Message* message) {
-    if (node.kind != Node::Kind::kScalar) {
-      return Refuse(
-          node, path,
-          absl::StrCat("must be ", TypeInWords(field), ", not a ",
-                       node.kind == Node::Kind::kSequence  ? "list"
-                       : node.kind == Node::Kind::kMapping ? "mapping"
-                                                           : "missing value"));
+    if (node.kind != YamlNode::Kind::kScalar) {
+      return Refuse(node, path,
+                    absl::StrCat("must be ", TypeInWords(field), ", not a ",
+                                 node.kind == YamlNode::Kind::kSequence ? "list"
+                                 : node.kind == YamlNode::Kind::kMapping
+                                     ? "mapping"
+                                     : "missing value"));
     }
     const Reflection& reflection = *message->GetReflection();
     const bool add = field.is_repeated();
@@ -443,7 +271,7 @@ class Converter {
     return Refuse(node, path, "has a type that job files cannot hold");
   }
 
-  static absl::Status FillEnum(const Node& node, const std::string& path,
+  static absl::Status FillEnum(const YamlNode& node, const std::string& path,
                                const FieldDescriptor& field, Message* message) {
     const EnumDescriptor& type = *field.enum_type();
     std::vector<std::string> names;
@@ -464,7 +292,7 @@ class Converter {
   }
 
   template <typename T>
-  static absl::Status ReadInteger(const Node& node, const std::string& path,
+  static absl::Status ReadInteger(const YamlNode& node, const std::string& path,
                                   const FieldDescriptor& field, T* value) {
     double number = 0;
     if (node.quoted || !LooksNumber(node.text, &number)) {
@@ -496,7 +324,8 @@ class Converter {
     return absl::OkStatus();
   }
 
-  static absl::Status CheckString(const Node& node, const std::string& path) {
+  static absl::Status CheckString(const YamlNode& node,
+                                  const std::string& path) {
     double number = 0;
     if (node.quoted) return absl::OkStatus();
     if (IsImplicitBoolean(node.text) || LooksNumber(node.text, &number)) {
@@ -507,7 +336,7 @@ class Converter {
     return absl::OkStatus();
   }
 
-  static absl::Status Mistyped(const Node& node, const std::string& path,
+  static absl::Status Mistyped(const YamlNode& node, const std::string& path,
                                const FieldDescriptor& field) {
     return Refuse(
         node, path,
@@ -684,8 +513,8 @@ void AppendBlock(const nlohmann::ordered_json& object, int indent,
 }  // namespace
 
 absl::StatusOr<v1::JobSpec> ParseJobFile(std::string_view text) {
-  DASM_ASSIGN_OR_RETURN(const Node root, ReadTree(text));
-  if (root.kind == Node::Kind::kNull) {
+  DASM_ASSIGN_OR_RETURN(const YamlNode root, ReadYamlTree(text));
+  if (root.kind == YamlNode::Kind::kNull) {
     return InvalidField("spec", "the job file is empty");
   }
   v1::JobSpec spec;
@@ -701,19 +530,19 @@ absl::Status ApplySetting(std::string_view assignment, v1::JobSpec* spec) {
                                             "FIELD=VALUE"));
   }
   const std::string path(assignment.substr(0, equals));
-  auto value = ReadTree(assignment.substr(equals + 1));
+  auto value = ReadYamlTree(assignment.substr(equals + 1));
   if (!value.ok())
     return InvalidField(path, std::string(value.status().message()));
   // The value wrapped in one mapping a path element, so that a setting and a
   // file go through the same checks.
-  Node node = *std::move(value);
+  YamlNode node = *std::move(value);
   size_t end = path.size();
   while (true) {
     const size_t dot = end == 0 ? std::string::npos : path.rfind('.', end - 1);
     const size_t begin = dot == std::string::npos ? 0 : dot + 1;
-    Node wrapped{.kind = Node::Kind::kMapping};
-    wrapped.items.push_back(Node{.kind = Node::Kind::kScalar,
-                                 .text = path.substr(begin, end - begin)});
+    YamlNode wrapped{.kind = YamlNode::Kind::kMapping};
+    wrapped.items.push_back(YamlNode{.kind = YamlNode::Kind::kScalar,
+                                     .text = path.substr(begin, end - begin)});
     wrapped.items.push_back(std::move(node));
     node = std::move(wrapped);
     if (dot == std::string::npos) break;
