@@ -11,6 +11,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "common/artifact/digest.h"
 #include "common/base/file_system.h"
 #include "common/base/status_macros.h"
@@ -35,6 +37,15 @@ absl::StatusOr<Stamp> StampOf(const std::string& path) {
                info.st_ctim.tv_nsec,
                static_cast<int64_t>(info.st_ino),
                static_cast<int64_t>(info.st_dev)};
+}
+
+// Times of files come in ticks of up to 10 ms. Only of a file whose last change
+// is older than that does a later change show.
+constexpr absl::Duration kSettled = absl::Milliseconds(50);
+
+bool IsSettled(const Stamp& stamp, absl::Time now) {
+  return absl::FromUnixSeconds(stamp[3]) + absl::Nanoseconds(stamp[4]) <
+         now - kSettled;
 }
 
 // A picture folder of ImageNet's size fits; beyond that, all is forgotten.
@@ -66,6 +77,7 @@ absl::StatusOr<FileFacts> RememberFacts(
     const std::function<absl::StatusOr<FileFacts>(const std::string&)>& look) {
   std::string key(kind);
   key.append(1, '\0').append(path);
+  const absl::Time now = absl::Now();
   DASM_ASSIGN_OR_RETURN(const Stamp before, StampOf(path));
   Memo& memo = TheMemo();
   {
@@ -82,6 +94,7 @@ absl::StatusOr<FileFacts> RememberFacts(
                      "changed while it was read; try again when it is "
                      "complete");
   }
+  if (!IsSettled(before, now)) return facts;
   absl::MutexLock lock(&memo.mutex);
   if (memo.entries.size() >= kMaxEntries) memo.entries.clear();
   memo.entries[key] = {before, facts};

@@ -20,8 +20,9 @@ struct FileFacts {
 };
 
 // `look(path)`, or what it returned for `kind` when the file had the same size,
-// times, inode and device. Errors are not remembered. Thread-safe; two callers
-// may look at once.
+// times, inode and device. Errors are not remembered, nor is a file that
+// changed within the last 50 ms: its next change might leave the same times.
+// Thread-safe; two callers may look at once.
 //   FAILED_PRECONDITION (DATA)  naming the file: not there or unreadable; it
 //     changed while it was looked at
 absl::StatusOr<FileFacts> RememberFacts(

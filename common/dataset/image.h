@@ -34,10 +34,11 @@ absl::StatusOr<Picture> ReadPicture(const std::string& path);
 
 // Scales the shorter side to `side` (the longer one to
 // floor(side * longer / shorter)) with a triangle filter widened by the scale
-// (bilinear with antialiasing), then cuts out the centre. Integer arithmetic
-// with 22 fractional bits and 8-bit rounding between the passes: the same bytes
-// on every machine, and those of Pillow and torchvision. A picture of that size
-// is returned unchanged. side in 1 .. 16384.
+// (bilinear with antialiasing), then cuts out the centre. Rows first, then
+// columns, in integer arithmetic with 22 fractional bits and 8-bit rounding
+// between the passes: the same bytes on every machine, and those of Pillow and
+// torchvision (newer Pillow turns the passes round for very tall pictures). A
+// picture of that size is returned unchanged. side in 1 .. 16384.
 Picture ResizeAndCrop(const Picture& picture, int side);
 
 }  // namespace dasm

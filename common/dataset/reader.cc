@@ -14,8 +14,8 @@
 #include "common/dataset/data_error.h"
 #include "common/dataset/idx.h"
 #include "common/dataset/image_folder.h"
-#include "common/dataset/known_dataset.h"
 #include "common/dataset/npy.h"
+#include "common/dataset/public_dataset.h"
 #include "common/dataset/svhn_mat.h"
 #include "nlohmann/json.hpp"
 
@@ -188,13 +188,9 @@ absl::Status SetNormalisation(const PrepareDatasetParameters& parameters,
                               const std::vector<ResolvedFile>& files,
                               Dataset* dataset) {
   const size_t channels = dataset->train.channels;
-  const PublicDataset* known = FindPublicDataset(parameters.name);
   if (!parameters.mean.empty() || !parameters.std.empty()) {
     dataset->mean = parameters.mean;
     dataset->std = parameters.std;
-  } else if (known != nullptr) {
-    dataset->mean = known->mean;
-    dataset->std = known->std;
   } else {
     Measure(dataset->train, &dataset->mean, &dataset->std);
     for (size_t c = 0; c < channels; ++c) {

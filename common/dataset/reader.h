@@ -43,8 +43,7 @@ struct ResolvedFile {
 // not decode, a channel count other than asked for, a class without training
 // images, a channel that is constant. INVALID_ARGUMENT for an unknown format.
 // Digests are the caller's to check. `mean` and `std` are those of
-// `parameters`, else those of the known data set of that name
-// (known_dataset.h), else measured.
+// `parameters`, else measured.
 absl::StatusOr<Dataset> ReadDataset(const PrepareDatasetParameters& parameters,
                                     const std::vector<ResolvedFile>& files);
 

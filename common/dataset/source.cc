@@ -22,9 +22,10 @@
 #include "common/dataset/file_memo.h"
 #include "common/dataset/idx.h"
 #include "common/dataset/image_folder.h"
-#include "common/dataset/known_dataset.h"
 #include "common/dataset/npy.h"
+#include "common/dataset/public_dataset.h"
 #include "common/dataset/svhn_mat.h"
+#include "common/spec/known_dataset.h"
 
 namespace dasm {
 namespace {
@@ -103,8 +104,8 @@ bool IsNamedAfterAnother(const std::string& root, const PublicDataset& known) {
   return false;
 }
 
-absl::StatusOr<std::vector<Found>> LocateKnown(const PublicDataset& known,
-                                               const DataRoots& roots) {
+absl::StatusOr<std::vector<Found>> LocatePublished(const PublicDataset& known,
+                                                   const DataRoots& roots) {
   const std::string field = "dataset.name";
   std::string partial;
   for (const std::string& root : roots.folders()) {
@@ -482,18 +483,19 @@ absl::StatusOr<std::string> ResolveSource(const SourceFile& file,
 
 absl::StatusOr<DatasetSource> ProbeDataset(const DatasetSpec& spec,
                                            const DataRoots& roots) {
-  const PublicDataset* known = FindPublicDataset(spec.name);
+  const PublicDataset* published = FindPublicDataset(spec.name);
+  const KnownDataset* known = FindKnownDataset(spec.name);
   std::vector<Found> files;
   Format format = spec.format;
   int classes = spec.classes;
   int label_bytes = spec.label_bytes;
   if (!spec.files.empty()) {
     DASM_ASSIGN_OR_RETURN(files, LocateNamed(spec, roots));
-  } else if (known != nullptr) {
-    DASM_ASSIGN_OR_RETURN(files, LocateKnown(*known, roots));
+  } else if (published != nullptr && known != nullptr) {
+    DASM_ASSIGN_OR_RETURN(files, LocatePublished(*published, roots));
     format = known->format;
     label_bytes = known->label_bytes;
-    classes = static_cast<int>(known->classes.size());
+    classes = known->classes;
   } else {
     return InvalidField("dataset.name",
                         absl::StrFormat("%s is not a known data set (mnist, "

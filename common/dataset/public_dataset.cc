@@ -1,12 +1,10 @@
-#include "common/dataset/known_dataset.h"
+#include "common/dataset/public_dataset.h"
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 
 namespace dasm {
 namespace {
-
-using Format = DatasetSpec::Format;
 
 std::vector<std::string> Words(const char* text) {
   return absl::StrSplit(text, ' ');
@@ -29,52 +27,34 @@ std::vector<PublicDataset::File> IdxFiles() {
 }
 
 std::vector<PublicDataset> MakePublicDatasets() {
-  const std::vector<double> cifar_mean = {0.4914, 0.4822, 0.4465};
-  const std::vector<double> cifar_std = {0.2023, 0.1994, 0.2010};
   std::vector<PublicDataset> known(5);
 
   known[0] = {
       .name = "mnist",
-      .format = Format::kIdx,
       .folders = {"mnist", "MNIST/raw", "MNIST", "mnist-idx"},
       .files = IdxFiles(),
-      .channels = 1,
-      .side = 28,
       .classes = Words("0 1 2 3 4 5 6 7 8 9"),
-      .mean = {0.1307},
-      .std = {0.3081},
       .remedy =
           "put the four idx files (plain or .gz) into a folder \"mnist\" "
           "below a --data folder"};
   known[1] = {.name = "fashion-mnist",
-              .format = Format::kIdx,
               .folders = {"fashion-mnist", "FashionMNIST/raw", "FashionMNIST"},
               .files = IdxFiles(),
-              .channels = 1,
-              .side = 28,
               .classes = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                           "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"},
-              .mean = {0.2861},
-              .std = {0.3530},
               .remedy =
                   "install the Debian package dataset-fashion-mnist and give "
                   "--data /usr/share/datasets"};
   known[2] = {
       .name = "svhn",
-      .format = Format::kSvhnMat,
       .folders = {"svhn", "SVHN"},
       .files = {{"train", {"train_32x32.mat"}}, {"test", {"test_32x32.mat"}}},
-      .channels = 3,
-      .side = 32,
       .classes = Words("0 1 2 3 4 5 6 7 8 9"),
-      .mean = {0.4377, 0.4438, 0.4728},
-      .std = {0.1980, 0.2010, 0.1970},
       .remedy =
           "put train_32x32.mat and test_32x32.mat into a folder \"svhn\" "
           "below a --data folder"};
   known[3] = {
       .name = "cifar-10",
-      .format = Format::kCifarBinary,
       .folders = {"cifar-10-batches-bin", "cifar-10/cifar-10-batches-bin",
                   "cifar-10"},
       .files = {{"train.0", {"data_batch_1.bin"}},
@@ -83,24 +63,16 @@ std::vector<PublicDataset> MakePublicDatasets() {
                 {"train.3", {"data_batch_4.bin"}},
                 {"train.4", {"data_batch_5.bin"}},
                 {"test.0", {"test_batch.bin"}}},
-      .channels = 3,
-      .side = 32,
       .classes = Words("airplane automobile bird cat deer dog frog horse ship "
                        "truck"),
-      .mean = cifar_mean,
-      .std = cifar_std,
       .remedy =
           "unpack the binary version of CIFAR-10 "
           "(cifar-10-batches-bin) below a --data folder"};
   known[4] = {
       .name = "cifar-100",
-      .format = Format::kCifarBinary,
       .folders = {"cifar-100-binary", "cifar-100/cifar-100-binary",
                   "cifar-100"},
       .files = {{"train.0", {"train.bin"}}, {"test.0", {"test.bin"}}},
-      .label_bytes = 2,
-      .channels = 3,
-      .side = 32,
       .classes = Words(
           "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle "
           "bowl boy bridge bus butterfly camel can castle caterpillar cattle "
@@ -114,8 +86,6 @@ std::vector<PublicDataset> MakePublicDatasets() {
           "sunflower sweet_pepper table tank telephone television tiger "
           "tractor train trout tulip turtle wardrobe whale willow_tree wolf "
           "woman worm"),
-      .mean = cifar_mean,
-      .std = cifar_std,
       .remedy =
           "unpack the binary version of CIFAR-100 (cifar-100-binary) "
           "below a --data folder"};
