@@ -159,8 +159,10 @@ TEST_F(GradientMatcherTest, RealImagesMatchThemselves) {
   batch_.real = batch_.stored;
   const ClassMatch match =
       GradientMatcher(network_.get(), options_).Match(parameters_, batch_);
-  EXPECT_EQ(match.distance, 0);
-  EXPECT_EQ(match.gradient.abs().max().item<double>(), 0);
+  // Both sides compute the same but for the order of sums: the one with a graph
+  // may take another convolution kernel.
+  EXPECT_LT(match.distance, 1e-24);
+  EXPECT_LT(match.gradient.abs().max().item<double>(), 1e-12);
 }
 
 TEST_F(GradientMatcherTest, LeavesNoGraphBehind) {

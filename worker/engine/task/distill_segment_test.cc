@@ -1,6 +1,7 @@
+#include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
+#include <functional>
 #include <set>
 
 #include "common/base/error.h"
