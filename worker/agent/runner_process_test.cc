@@ -103,9 +103,10 @@ TEST_F(RunnerProcessTest, CapturesLinesOfBothStreamsAndTheExitCode) {
   ASSERT_TRUE(exit.has_value());
   EXPECT_EQ(exit->code, 7);
   EXPECT_EQ(exit->signal, 0);
-  EXPECT_THAT(recorder_.lines(),
-              UnorderedElementsAre("out: to stdout", "out: bad ? ?( good \u00e9",
-                                   "out: no newline", "err: to stderr"));
+  EXPECT_THAT(
+      recorder_.lines(),
+      UnorderedElementsAre("out: to stdout", "out: bad ? ?( good \u00e9",
+                           "out: no newline", "err: to stderr"));
 }
 
 TEST_F(RunnerProcessTest, TellsASignalFromAnExit) {
