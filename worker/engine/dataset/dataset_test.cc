@@ -1,0 +1,229 @@
+#include <ATen/ATen.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/artifact/safetensors.h"
+#include "common/base/error.h"
+#include "common/base/temporary_directory.h"
+#include "gtest/gtest.h"
+#include "worker/engine/dataset/image_data.h"
+#include "worker/engine/dataset/image_source.h"
+#include "worker/engine/dataset/set_data.h"
+#include "worker/engine/dataset/tensor_view.h"
+#include "worker/engine/network/finite_differences.h"
+
+namespace dasm {
+namespace {
+
+class DatasetTest : public ::testing::Test {
+ protected:
+  DatasetTest() : directory_(*TemporaryDirectory::Create()) {}
+
+  std::string Write(const std::map<std::string, at::Tensor>& tensors,
+                    const std::map<std::string, std::string>& metadata) {
+    std::map<std::string, TensorView> views;
+    for (const auto& [name, tensor] : tensors) {
+      views.emplace(name, ViewOf(tensor));
+    }
+    const std::string path = directory_->path() + "/file.safetensors";
+    const absl::Status written = WriteSafetensors(path, views, metadata);
+    EXPECT_TRUE(written.ok()) << written;
+    return path;
+  }
+
+  const std::unique_ptr<TemporaryDirectory> directory_;
+};
+
+class ImageDataTest : public DatasetTest {
+ protected:
+  // Bytes 0 .. 255 over and over.
+  static at::Tensor Bytes(at::IntArrayRef shape) {
+    int64_t size = 1;
+    for (int64_t extent : shape) size *= extent;
+    return at::arange(size, at::kLong).remainder(256).to(at::kByte).view(shape);
+  }
+
+  std::map<std::string, at::Tensor> tensors_ = {
+      {"train_images", Bytes({6, 2, 5, 4})},
+      {"train_labels", at::tensor({0, 2, 1, 0, 2, 2}, at::kLong)},
+      {"test_images", Bytes({3, 2, 5, 4})},
+      {"test_labels", at::tensor({1, 0, 2}, at::kLong)}};
+  std::map<std::string, std::string> metadata_ = {
+      {"name", "tiny"},
+      {"classes", R"(["a", "b", "c"])"},
+      {"mean", "[0.25, 0.5]"},
+      {"std", "[0.5, 0.125]"}};
+};
+
+TEST_F(ImageDataTest, GathersAndNormalises) {
+  const auto data = ImageData::Open(Write(tensors_, metadata_));
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ((*data)->name(), "tiny");
+  EXPECT_EQ((*data)->classes(), 3);
+  EXPECT_EQ((*data)->shape(), (ImageShape{2, 5, 4}));
+  const ByteImages& train = (*data)->train();
+  EXPECT_EQ(train.size(), 6);
+  EXPECT_EQ((*data)->test().size(), 3);
+  EXPECT_EQ((*data)->train_by_class(),
+            (std::vector<std::vector<int64_t>>{{0, 3}, {2}, {1, 4, 5}}));
+
+  const std::vector<int64_t> chosen = {4, 0, 4};
+  const at::Tensor raw =
+      tensors_["train_images"].index_select(0, at::tensor(chosen, at::kLong));
+  const at::Tensor pixels = train.Pixels(chosen);
+  EXPECT_TRUE(pixels.equal(raw.to(at::kFloat) / 255.0f));
+  const at::Tensor normalised = train.Normalised(chosen);
+  EXPECT_TRUE(normalised.equal((*data)->normalization().Apply(pixels)));
+  EXPECT_FLOAT_EQ(normalised[1][1][0][0].item<float>(),
+                  (20 / 255.0f - 0.5f) / 0.125f);
+  EXPECT_TRUE(train.Labels(chosen).equal(at::tensor({2, 0, 2}, at::kLong)));
+}
+
+TEST_F(ImageDataTest, RefusesBlobsOfAnotherShape) {
+  const auto expect_refused = [&](const std::string& what) {
+    const auto data = ImageData::Open(Write(tensors_, metadata_));
+    ASSERT_FALSE(data.ok());
+    EXPECT_EQ(FailureClassOf(data.status()), FailureClass::kData);
+    const std::string message(data.status().message());
+    EXPECT_NE(message.find(what), std::string::npos) << message;
+    EXPECT_NE(message.find("file.safetensors"), std::string::npos) << message;
+  };
+  const auto tensors = tensors_;
+  const auto metadata = metadata_;
+
+  tensors_["train_labels"] = at::zeros({5}, at::kLong);
+  expect_refused("6 train images and 5 labels");
+  tensors_ = tensors;
+  tensors_["test_labels"] = at::tensor({0, 3, 1}, at::kLong);
+  expect_refused("test image 1 has label 3 of 3 classes");
+  tensors_ = tensors;
+  tensors_["test_images"] = Bytes({3, 2, 4, 4});
+  expect_refused("differ in shape");
+  tensors_ = tensors;
+  tensors_.erase("test_images");
+  expect_refused("test_images");
+  tensors_ = tensors;
+  tensors_["train_images"] = at::zeros({6, 2, 5, 4}, at::kFloat);
+  expect_refused("train_images");
+  tensors_ = tensors;
+
+  metadata_["mean"] = "[0.5]";
+  expect_refused("2 channels");
+  metadata_ = metadata;
+  metadata_["std"] = "[0.5, 0]";
+  expect_refused("std");
+  metadata_ = metadata;
+  metadata_["classes"] = "3";
+  expect_refused("classes");
+}
+
+TEST_F(ImageDataTest, MissingFileIsData) {
+  const auto data = ImageData::Open(directory_->path() + "/absent");
+  EXPECT_EQ(FailureClassOf(data.status()), FailureClass::kData);
+}
+
+TEST(Normalization, IsDifferentiable) {
+  const Normalization normalization = {{0.2, 0.4}, {0.5, 0.25}};
+  EXPECT_LT(GradientError(
+                [&](const at::Tensor& x) {
+                  return normalization.Apply(x).pow(3).sum();
+                },
+                TestTensor({2, 2, 3, 3})),
+            1e-7);
+}
+
+TEST(TensorSource, GathersInTheOrderAskedFor) {
+  const at::Tensor images = TestTensor({4, 2, 3, 3}).to(at::kFloat);
+  const TensorSource source(images, {3, 2, 1, 0});
+  EXPECT_EQ(source.shape(), (ImageShape{2, 3, 3}));
+  const at::Tensor chosen = source.Normalised({2, 2, 0});
+  EXPECT_TRUE(chosen[0].equal(images[2]));
+  EXPECT_TRUE(chosen[1].equal(images[2]));
+  EXPECT_TRUE(chosen[2].equal(images[0]));
+  EXPECT_TRUE(source.Labels({2, 2, 0}).equal(at::tensor({1, 1, 3}, at::kLong)));
+}
+
+TEST(TensorView, GoesToTensorsAndBack) {
+  for (at::ScalarType type :
+       {at::kByte, at::kInt, at::kLong, at::kFloat, at::kDouble}) {
+    const at::Tensor tensor = at::arange(6, at::kDouble).view({2, 3}).to(type);
+    const TensorView view = ViewOf(tensor);
+    EXPECT_EQ(view.size_bytes(), tensor.nbytes());
+    EXPECT_TRUE(BorrowTensor(view).equal(tensor));
+    EXPECT_EQ(BorrowTensor(view).const_data_ptr(), tensor.const_data_ptr());
+    EXPECT_TRUE(CopyTensor(view).equal(tensor));
+    EXPECT_NE(CopyTensor(view).const_data_ptr(), tensor.const_data_ptr());
+  }
+  EXPECT_ANY_THROW(ViewOf(at::zeros({2, 3}).t()));
+  EXPECT_ANY_THROW(ViewOf(at::zeros({2}, at::kHalf)));
+}
+
+class SetDataTest : public DatasetTest {
+ protected:
+  std::map<std::string, at::Tensor> tensors_ = {
+      {"images", TestTensor({4, 1, 4, 4}).abs().to(at::kFloat)},
+      {"labels", at::tensor({0, 0, 1, 1}, at::kLong)},
+      {"segment", at::zeros({4}, at::kInt)},
+      {"source", at::arange(16, at::kLong).view({4, 4})}};
+  std::map<std::string, std::string> metadata_ = {{"factor", "2"}};
+};
+
+TEST_F(SetDataTest, LoadsWhatWasStored) {
+  const auto set = LoadSet(Write(tensors_, metadata_));
+  ASSERT_TRUE(set.ok()) << set.status();
+  EXPECT_TRUE(set->images.equal(tensors_["images"]));
+  EXPECT_TRUE(set->labels.equal(tensors_["labels"]));
+  EXPECT_TRUE(set->segment.equal(tensors_["segment"]));
+  EXPECT_TRUE(set->source.equal(tensors_["source"]));
+  EXPECT_EQ(set->factor, 2);
+  tensors_.erase("source");
+  const auto without = LoadSet(Write(tensors_, metadata_));
+  ASSERT_TRUE(without.ok()) << without.status();
+  EXPECT_FALSE(without->source.defined());
+}
+
+TEST_F(SetDataTest, RefusesFilesOfAnotherShape) {
+  const auto expect_refused = [&] {
+    const auto set = LoadSet(Write(tensors_, metadata_));
+    ASSERT_FALSE(set.ok());
+    EXPECT_EQ(FailureClassOf(set.status()), FailureClass::kData);
+    EXPECT_NE(set.status().message().find("file.safetensors"),
+              std::string::npos);
+  };
+  const auto tensors = tensors_;
+  tensors_["labels"] = at::zeros({3}, at::kLong);
+  expect_refused();
+  tensors_ = tensors;
+  tensors_.erase("segment");
+  expect_refused();
+  tensors_ = tensors;
+  metadata_["factor"] = "0";
+  expect_refused();
+}
+
+TEST_F(SetDataTest, ConcatenatesInTheGivenOrder) {
+  const SetData first = *LoadSet(Write(tensors_, metadata_));
+  tensors_["segment"] = at::ones({4}, at::kInt);
+  const SetData second = *LoadSet(Write(tensors_, metadata_));
+  const auto both = ConcatenateSets({first, second});
+  ASSERT_TRUE(both.ok()) << both.status();
+  EXPECT_EQ(both->images.size(0), 8);
+  EXPECT_TRUE(
+      both->segment.equal(at::tensor({0, 0, 0, 0, 1, 1, 1, 1}, at::kInt)));
+  EXPECT_EQ(both->source.size(0), 8);
+  EXPECT_EQ(both->factor, 2);
+
+  SetData other = second;
+  other.factor = 1;
+  EXPECT_EQ(FailureClassOf(ConcatenateSets({first, other}).status()),
+            FailureClass::kData);
+  other = second;
+  other.source = at::Tensor();
+  EXPECT_FALSE(ConcatenateSets({first, other})->source.defined());
+}
+
+}  // namespace
+}  // namespace dasm

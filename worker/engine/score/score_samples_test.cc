@@ -1,0 +1,46 @@
+#include "worker/engine/score/score_samples.h"
+
+#include <ATen/ATen.h>
+
+#include <memory>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "worker/collective/single_process_collective.h"
+#include "worker/engine/network/finite_differences.h"
+#include "worker/engine/trainer/gang_for_tests.h"
+#include "worker/engine/trainer/tester.h"
+
+namespace dasm {
+namespace {
+
+TEST(ScoreSamples, AreTheSoftmaxOfTheLogitsOnEveryRank) {
+  NetworkSpec spec;
+  spec.depth = 2;
+  spec.width = 8;
+  const std::unique_ptr<Network> network = *MakeNetwork(spec, {2, 8, 8}, 3);
+  const at::Tensor parameters = network->Initialize(RandomStream(1, "test"));
+  const TensorSource source(TestTensor({17, 2, 8, 8}).to(at::kFloat),
+                            std::vector<int64_t>(17, 0));
+  ExecutionSpec execution;
+  execution.forward_group = 5;
+  SingleProcessCollective single;
+  const at::Tensor buffers = network->InitialBuffers();
+  const auto alone =
+      ScoreSamples(*network, parameters, buffers, source, execution, &single);
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  ASSERT_EQ(alone->sizes(), (std::vector<int64_t>{17, 3}));
+  const at::Tensor logits =
+      *Logits(*network, parameters, buffers, source, execution, &single);
+  const at::Tensor odds = logits.exp();
+  EXPECT_TRUE(alone->allclose(odds / odds.sum(1, true), 1e-5, 1e-6));
+  RunGang(3, [&](Collective* collective) {
+    const auto scores = ScoreSamples(*network, parameters, buffers, source,
+                                     execution, collective);
+    ASSERT_TRUE(scores.ok()) << scores.status();
+    EXPECT_TRUE(scores->equal(*alone));
+  });
+}
+
+}  // namespace
+}  // namespace dasm

@@ -1,0 +1,476 @@
+#include "worker/engine/trainer/trainer.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <set>
+#include <vector>
+
+#include "common/artifact/safetensors.h"
+#include "common/base/error.h"
+#include "gtest/gtest.h"
+#include "worker/collective/single_process_collective.h"
+#include "worker/engine/augmentation/cutmix.h"
+#include "worker/engine/dataset/tensor_view.h"
+#include "worker/engine/network/finite_differences.h"
+#include "worker/engine/trainer/gang_for_tests.h"
+
+namespace dasm {
+namespace {
+
+using enum Augmentation;
+
+constexpr ImageShape kShape = {2, 8, 8};
+constexpr int kClasses = 3;
+
+std::unique_ptr<Network> TinyNetwork(Norm norm = Norm::kInstance,
+                                     ImageShape shape = kShape) {
+  NetworkSpec spec;
+  spec.depth = 2;
+  spec.width = 8;
+  spec.norm = norm;
+  return *MakeNetwork(spec, shape, kClasses);
+}
+
+TensorSource TinySource(int64_t n, ImageShape shape = kShape) {
+  std::vector<int64_t> labels(n);
+  for (int64_t i = 0; i < n; ++i) labels[i] = i % kClasses;
+  // Classes differ in brightness.
+  const at::Tensor level =
+      at::tensor(labels, at::kDouble).view({-1, 1, 1, 1}) - 1;
+  return TensorSource(
+      (TestTensor({n, shape.channels, shape.height, shape.width}) + level)
+          .to(at::kFloat),
+      labels);
+}
+
+ExecutionSpec Groups(int train_group) {
+  ExecutionSpec execution;
+  execution.train_group = train_group;
+  return execution;
+}
+
+std::vector<int64_t> Indices(int64_t n) {
+  std::vector<int64_t> indices(n);
+  std::iota(indices.begin(), indices.end(), int64_t{0});
+  return indices;
+}
+
+TrainingRecipe IdcRecipe(int steps) {
+  TrainingRecipe recipe;
+  recipe.steps = steps;
+  recipe.batch = 8;
+  recipe.augmentation = {kColor, kCrop, kFlip, kScale, kRotate};
+  return recipe;
+}
+
+// The same training on one rank.
+TrainingState TrainAlone(const TrainingRecipe& recipe, const Network& network,
+                         const ImageSource& source) {
+  SingleProcessCollective collective;
+  Trainer trainer(&network, Groups(4), 1, "test", &collective);
+  TrainingState state = trainer.Start();
+  const auto loss = trainer.Train(recipe, source, {}, &state);
+  EXPECT_TRUE(loss.ok()) << loss.status();
+  return state;
+}
+
+void ExpectSameBits(const TrainingState& a, const TrainingState& b) {
+  EXPECT_EQ(a.step, b.step);
+  EXPECT_TRUE(a.parameters.equal(b.parameters));
+  EXPECT_TRUE(a.buffers.equal(b.buffers));
+  EXPECT_TRUE(a.momentum.equal(b.momentum));
+}
+
+// Three steps of torch.optim.SGD written out, with the gradient of the whole
+// batch at once.
+TEST(Trainer, StepsAsTorchSgdOnTheMeanOfTheBatch) {
+  const auto network = TinyNetwork();
+  const TensorSource source = TinySource(10);
+  SingleProcessCollective collective;
+  // Slices of 4, 4 and 2.
+  Trainer trainer(network.get(), Groups(4), 1, "test", &collective);
+  TrainingState state = trainer.Start();
+  at::Tensor p = state.parameters.to(at::kDouble);
+  at::Tensor v;
+  StepOptions options;
+  options.learning_rate = 0.05;
+  options.momentum = 0.9;
+  options.weight_decay = 0.01;
+  const at::Tensor images = source.Normalised(Indices(10)).to(at::kDouble);
+  const at::Tensor labels = source.Labels(Indices(10));
+  for (uint32_t step = 0; step < 3; ++step) {
+    const auto result =
+        trainer.TrainStep(source, Indices(10), options, {.a = step}, &state);
+    ASSERT_TRUE(result.ok()) << result.status();
+    const at::Tensor leaf = p.detach().clone().requires_grad_();
+    const at::Tensor loss = at::cross_entropy_loss(
+        network->Forward(network->Slice(leaf), images, BufferMode::kTrain),
+        labels);
+    const at::Tensor g =
+        torch::autograd::grad({loss}, {leaf}).front() + 0.01 * p;
+    v = v.defined() ? 0.9 * v + g : g;
+    p = p - 0.05 * v;
+    EXPECT_NEAR(result->loss, loss.item<double>(), 1e-5);
+    EXPECT_TRUE(
+        state.parameters.to(at::kDouble).allclose(p, /*rtol=*/1e-4, 1e-6));
+    EXPECT_TRUE(
+        state.momentum.to(at::kDouble).allclose(v, /*rtol=*/1e-3, 1e-6));
+  }
+  EXPECT_EQ(state.step, 3);
+}
+
+TEST(Trainer, CutMixSharesTheLossByArea) {
+  const auto network = TinyNetwork();
+  const TensorSource source = TinySource(6);
+  SingleProcessCollective collective;
+  Trainer trainer(network.get(), Groups(4), 1, "test", &collective);
+  const TrainingState start = trainer.Start();
+  StepOptions options;
+  options.cutmix = 1;
+  const CutMixDraw draw =
+      DrawCutMix(1, RandomStream(1, "test.cutmix"), 5, 2, 6, kShape);
+  ASSERT_LT(draw.own_weight, 1);
+  TrainingState state = start.Clone();
+  const auto result =
+      trainer.TrainStep(source, Indices(6), options, {5, 2}, &state);
+  ASSERT_TRUE(result.ok()) << result.status();
+
+  const at::Tensor images = source.Normalised(Indices(6));
+  const at::Tensor mixed =
+      ApplyCutMix(images, source.Normalised(draw.partner), draw);
+  const at::Tensor logits = network->Forward(network->Slice(start.parameters),
+                                             mixed, BufferMode::kTrain);
+  const double own =
+      at::cross_entropy_loss(logits, source.Labels(Indices(6))).item<double>();
+  const double other =
+      at::cross_entropy_loss(logits, source.Labels(draw.partner))
+          .item<double>();
+  EXPECT_NEAR(result->loss,
+              draw.own_weight * own + (1 - draw.own_weight) * other, 1e-5);
+}
+
+TEST(Trainer, NumberOfRanksDoesNotChangeABit) {
+  const TensorSource source = TinySource(21);
+  const TensorSource grey = TinySource(21, {1, 28, 28});
+  TrainingRecipe idc = IdcRecipe(7);
+  idc.batch = 19;  // slices of 4, 4, 4, 4 and 3, then a batch of 2
+  idc.cutmix = 0.7;
+  TrainingRecipe dsa = idc;
+  dsa.recipe = Recipe::kDc;
+  dsa.augmentation = {kColor, kCrop, kCutout, kFlip, kScale, kRotate};
+  TrainingRecipe digits = dsa;
+  digits.steps = 3;
+  digits.augmentation = {kCrop, kScale, kRotate};
+  struct Case {
+    const TrainingRecipe& recipe;
+    Norm norm;
+    const TensorSource& source;
+  };
+  for (const Case& c :
+       {Case{idc, Norm::kInstance, source}, Case{idc, Norm::kBatch, source},
+        Case{dsa, Norm::kInstance, source}, Case{digits, Norm::kNone, grey}}) {
+    const auto network = TinyNetwork(c.norm, c.source.shape());
+    const TrainingState alone = TrainAlone(c.recipe, *network, c.source);
+    for (int ranks = 2; ranks <= 4; ++ranks) {
+      RunGang(ranks, [&](Collective* collective) {
+        Trainer trainer(network.get(), Groups(4), 1, "test", collective);
+        TrainingState state = trainer.Start();
+        const auto loss = trainer.Train(c.recipe, c.source, {}, &state);
+        ASSERT_TRUE(loss.ok()) << loss.status();
+        ExpectSameBits(state, alone);
+      });
+    }
+  }
+}
+
+TEST(Trainer, DrawsDependOnSeedAndPrefix) {
+  const auto network = TinyNetwork();
+  SingleProcessCollective collective;
+  const at::Tensor start =
+      Trainer(network.get(), Groups(4), 1, "a", &collective).Start().parameters;
+  EXPECT_FALSE(
+      start.equal(Trainer(network.get(), Groups(4), 2, "a", &collective)
+                      .Start()
+                      .parameters));
+  EXPECT_FALSE(
+      start.equal(Trainer(network.get(), Groups(4), 1, "b", &collective)
+                      .Start()
+                      .parameters));
+}
+
+TEST(Trainer, ResumedRunEndsWithTheSameBits) {
+  const TensorSource source = TinySource(21);
+  for (Recipe recipe_kind : {Recipe::kIdc, Recipe::kDc}) {
+    TrainingRecipe recipe = IdcRecipe(10);
+    recipe.recipe = recipe_kind;
+    for (Norm norm : {Norm::kInstance, Norm::kBatch}) {
+      const auto network = TinyNetwork(norm);
+      const TrainingState straight = TrainAlone(recipe, *network, source);
+      SingleProcessCollective collective;
+      // 5 is the step before which the dc recipe forgets its momentum.
+      for (int64_t stop : {1, 5, 9}) {
+        std::string checkpoint;
+        int64_t polls = 0;
+        TrainHooks hooks;
+        hooks.poll = [&] {
+          return ++polls == stop ? TrainHooks::Wish::kStop
+                                 : TrainHooks::Wish::kNone;
+        };
+        hooks.checkpoint = [&](const TrainingState& state) {
+          EXPECT_EQ(state.step, stop);
+          const auto tensors = state.ToTensors("net.");
+          std::map<std::string, TensorView> views;
+          for (const auto& [name, tensor] : tensors) {
+            views.emplace(name, ViewOf(tensor));
+          }
+          checkpoint = SerializeSafetensors(views);
+          return absl::OkStatus();
+        };
+        Trainer first(network.get(), Groups(4), 1, "test", &collective);
+        TrainingState state = first.Start();
+        const auto stopped = first.Train(recipe, source, hooks, &state);
+        ASSERT_FALSE(stopped.ok());
+        EXPECT_EQ(FailureClassOf(stopped.status()), FailureClass::kPreempted);
+
+        const auto file = *SafetensorsFile::Parse(checkpoint);
+        auto resumed = LoadTrainingState(*file, "net.", *network);
+        ASSERT_TRUE(resumed.ok()) << resumed.status();
+        Trainer second(network.get(), Groups(4), 1, "test", &collective);
+        ASSERT_TRUE(second.Train(recipe, source, {}, &*resumed).ok());
+        ExpectSameBits(*resumed, straight);
+      }
+    }
+  }
+}
+
+TEST(Trainer, CheckpointsWithoutStoppingLeaveTheResult) {
+  const TensorSource source = TinySource(12);
+  const auto network = TinyNetwork();
+  const TrainingRecipe recipe = IdcRecipe(6);
+  const TrainingState straight = TrainAlone(recipe, *network, source);
+  SingleProcessCollective collective;
+  std::vector<int64_t> checkpoints, progress;
+  TrainHooks hooks;
+  hooks.poll = [] { return TrainHooks::Wish::kCheckpoint; };
+  hooks.checkpoint = [&](const TrainingState& state) {
+    checkpoints.push_back(state.step);
+    return absl::OkStatus();
+  };
+  hooks.progress = [&](int64_t step, double loss) {
+    EXPECT_GT(loss, 0);
+    progress.push_back(step);
+  };
+  Trainer trainer(network.get(), Groups(4), 1, "test", &collective);
+  TrainingState state = trainer.Start();
+  ASSERT_TRUE(trainer.Train(recipe, source, hooks, &state).ok());
+  EXPECT_EQ(checkpoints, (std::vector<int64_t>{1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(progress, checkpoints);
+  ExpectSameBits(state, straight);
+}
+
+TEST(Trainer, EveryRankStopsAtTheStepThatRankZeroWished) {
+  const TensorSource source = TinySource(12);
+  const auto network = TinyNetwork();
+  std::mutex mutex;
+  std::vector<int64_t> stopped_at;
+  RunGang(3, [&](Collective* collective) {
+    int64_t polls = 0;
+    TrainHooks hooks;
+    hooks.poll = [&] {
+      EXPECT_EQ(collective->rank(), 0);
+      return ++polls == 3 ? TrainHooks::Wish::kStop : TrainHooks::Wish::kNone;
+    };
+    hooks.checkpoint = [&](const TrainingState& state) {
+      const std::lock_guard lock(mutex);
+      stopped_at.push_back(state.step);
+      return absl::OkStatus();
+    };
+    Trainer trainer(network.get(), Groups(2), 1, "test", collective);
+    TrainingState state = trainer.Start();
+    const auto loss = trainer.Train(IdcRecipe(9), source, hooks, &state);
+    EXPECT_EQ(FailureClassOf(loss.status()), FailureClass::kPreempted);
+  });
+  EXPECT_EQ(stopped_at, (std::vector<int64_t>{3, 3, 3}));
+}
+
+// Remembers which images were asked for.
+class RecordingSource final : public ImageSource {
+ public:
+  explicit RecordingSource(TensorSource source) : source_(std::move(source)) {}
+  int64_t size() const override { return source_.size(); }
+  ImageShape shape() const override { return source_.shape(); }
+  const std::vector<int64_t>& labels() const override {
+    return source_.labels();
+  }
+  at::Tensor Normalised(absl::Span<const int64_t> indices) const override {
+    calls.emplace_back(indices.begin(), indices.end());
+    return source_.Normalised(indices);
+  }
+  mutable std::vector<std::vector<int64_t>> calls;
+
+ private:
+  TensorSource source_;
+};
+
+TEST(Trainer, WalksTheDataInEpochsAndKeepsTheShortBatch) {
+  const RecordingSource source(TinySource(10));
+  const auto network = TinyNetwork();
+  TrainingRecipe recipe = IdcRecipe(6);
+  recipe.batch = 4;
+  recipe.cutmix = 0;
+  TrainAlone(recipe, *network, source);
+  // Two epochs of 4, 4 and 2 images, a slice a batch.
+  ASSERT_EQ(source.calls.size(), 6);
+  std::vector<std::vector<int64_t>> epochs(2);
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(source.calls[i].size(), i % 3 == 2 ? 2 : 4);
+    epochs[i / 3].insert(epochs[i / 3].end(), source.calls[i].begin(),
+                         source.calls[i].end());
+  }
+  EXPECT_NE(epochs[0], epochs[1]);
+  for (std::vector<int64_t>& epoch : epochs) {
+    std::sort(epoch.begin(), epoch.end());
+    EXPECT_EQ(epoch, Indices(10));
+  }
+}
+
+TEST(Trainer, NonFiniteLossIsNumericAndLeavesTheState) {
+  const auto network = TinyNetwork(Norm::kBatch);
+  at::Tensor images = TestTensor({4, 2, 8, 8}).to(at::kFloat);
+  images[2][0][3][3] = std::numeric_limits<float>::infinity();
+  const TensorSource source(images, {0, 1, 2, 0});
+  SingleProcessCollective collective;
+  Trainer trainer(network.get(), Groups(4), 1, "test", &collective);
+  TrainingState state = trainer.Start();
+  state.step = 17;
+  const TrainingState before = state.Clone();
+  const auto result = trainer.TrainStep(source, Indices(4), {}, {}, &state);
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(FailureClassOf(result.status()), FailureClass::kNumeric);
+  EXPECT_NE(result.status().message().find("step 17"), std::string::npos);
+  ExpectSameBits(state, before);
+}
+
+TEST(Trainer, LearnsToTellClassesApart) {
+  const TensorSource source = TinySource(30);
+  const auto network = TinyNetwork();
+  SingleProcessCollective collective;
+  Trainer trainer(network.get(), Groups(8), 1, "test", &collective);
+  TrainingState state = trainer.Start();
+  TrainingRecipe recipe = IdcRecipe(60);
+  recipe.augmentation = {};
+  recipe.cutmix = 0;
+  recipe.learning_rate = 0.05;
+  double first = 0;
+  TrainHooks hooks;
+  hooks.progress = [&](int64_t step, double loss) {
+    if (step == 1) first = loss;
+  };
+  const auto last = trainer.Train(recipe, source, hooks, &state);
+  ASSERT_TRUE(last.ok()) << last.status();
+  EXPECT_LT(*last, 0.5 * first);
+}
+
+TEST(Trainer, SignalOfRankZeroReachesEveryRank) {
+  const TensorSource source = TinySource(9);
+  const auto network = TinyNetwork();
+  RunGang(3, [&](Collective* collective) {
+    Trainer trainer(network.get(), Groups(2), 1, "test", collective);
+    TrainingState state = trainer.Start();
+    const int mine = collective->rank() == 0 ? 7 : 99;
+    const auto result =
+        trainer.TrainStep(source, Indices(9), {}, {}, &state, mine);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->signal, 7);
+  });
+}
+
+TEST(LearningRate, FallsAtTheStepsOfItsRecipe) {
+  TrainingRecipe recipe;
+  recipe.steps = 60;
+  recipe.learning_rate = 0.01;
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 0), 0.01);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 39), 0.01);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 40), 0.002);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 49), 0.002);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 50), 0.0004);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 59), 0.0004);
+  recipe.recipe = Recipe::kDc;
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 29), 0.01);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 30), 0.001);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 59), 0.001);
+}
+
+TEST(Trainer, DcForgetsItsMomentumAtHalf) {
+  const TensorSource source = TinySource(8);
+  const auto network = TinyNetwork();
+  SingleProcessCollective collective;
+  TrainingRecipe recipe = IdcRecipe(4);
+  recipe.recipe = Recipe::kDc;
+  recipe.augmentation = {};
+  recipe.cutmix = 0;
+  recipe.weight_decay = 0;
+  Trainer trainer(network.get(), Groups(8), 1, "test", &collective);
+  TrainingState state = trainer.Start();
+  at::Tensor at_half;
+  TrainHooks hooks;
+  hooks.progress = [&](int64_t step, double) {
+    if (step == 2) at_half = state.parameters.clone();
+    if (step != 3) return;
+    // The third step is lr / 10 times the plain gradient.
+    const at::Tensor moved = at_half - state.parameters;
+    EXPECT_TRUE(moved.allclose(0.001 * state.momentum, 1e-3, 1e-7));
+    const at::Tensor leaf = at_half.clone().requires_grad_();
+    const at::Tensor loss = at::cross_entropy_loss(
+        network->Forward(network->Slice(leaf), source.Normalised(Indices(8)),
+                         BufferMode::kTrain),
+        source.Labels(Indices(8)));
+    EXPECT_TRUE(state.momentum.allclose(
+        torch::autograd::grad({loss}, {leaf}).front(), 1e-3, 1e-5));
+  };
+  ASSERT_TRUE(trainer.Train(recipe, source, hooks, &state).ok());
+}
+
+TEST(StepOptions, AugmentationFollowsTheRecipe) {
+  TrainingRecipe recipe = IdcRecipe(10);
+  recipe.augmentation = {kRotate, kScale, kCrop};
+  StepOptions options = StepOptionsFor(recipe, 0);
+  EXPECT_FALSE(options.dc_mnist);
+  EXPECT_EQ(options.augmentation.flavour, AugmentationFlavour::kIdc);
+  recipe.recipe = Recipe::kDc;
+  options = StepOptionsFor(recipe, 0);
+  EXPECT_TRUE(options.dc_mnist);
+  EXPECT_TRUE(options.augmentation.operations.empty());
+  recipe.augmentation.push_back(kColor);
+  options = StepOptionsFor(recipe, 0);
+  EXPECT_FALSE(options.dc_mnist);
+  EXPECT_EQ(options.augmentation.flavour, AugmentationFlavour::kDsa);
+  EXPECT_EQ(options.augmentation.operations.size(), 4);
+}
+
+TEST(TrainingState, AnotherNetworksCheckpointIsRefused) {
+  const auto network = TinyNetwork();
+  SingleProcessCollective collective;
+  const auto tensors = Trainer(network.get(), Groups(4), 1, "test", &collective)
+                           .Start()
+                           .ToTensors("");
+  std::map<std::string, TensorView> views;
+  for (const auto& [name, tensor] : tensors)
+    views.emplace(name, ViewOf(tensor));
+  const auto file = *SafetensorsFile::Parse(SerializeSafetensors(views));
+  EXPECT_TRUE(LoadTrainingState(*file, "", *network).ok());
+  EXPECT_EQ(
+      LoadTrainingState(*file, "", *TinyNetwork(Norm::kBatch)).status().code(),
+      absl::StatusCode::kInvalidArgument);
+  EXPECT_FALSE(LoadTrainingState(*file, "other.", *network).ok());
+}
+
+}  // namespace
+}  // namespace dasm
