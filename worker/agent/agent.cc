@@ -200,7 +200,10 @@ void Agent::Farewell() {
   {
     absl::MutexLock lock(&mutex_);
     if (!connected_ || abandoned_) return;
-    call = seams_.coordinator->Synchronize(MakeRequest(), absl::Seconds(2));
+    worker::v1::SynchronizeRequest request = MakeRequest();
+    // What has applied the newest generation is held.
+    request.set_applied_generation(0);
+    call = seams_.coordinator->Synchronize(request, absl::Seconds(2));
   }
   const absl::Status status = call->Wait().status();
   if (!status.ok()) {

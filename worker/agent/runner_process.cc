@@ -360,10 +360,11 @@ absl::Status ReapLeftovers(const std::string& tasks_directory,
     if (fd < 0) continue;
     // Checked after the descriptor pins the process: a pid used again cannot
     // be hit.
-    if (StartTime(pid) == start) {
+    pollfd ended = {fd, POLLIN, 0};
+    const bool lives = StartTime(pid) == start && poll(&ended, 1, 0) == 0;
+    if (lives) {
       DASM_LOG(WARNING, "ending a runner of an earlier agent").Kv("pid", pid);
       syscall(SYS_pidfd_send_signal, fd, SIGKILL, nullptr, 0);
-      pollfd ended = {fd, POLLIN, 0};
       if (poll(&ended, 1,
                static_cast<int>(absl::ToInt64Milliseconds(timeout))) == 0) {
         close(fd);
