@@ -697,10 +697,8 @@ void JobManager::Schedule() {
     request.key = key;
     request.ranks = record.ranks;
     request.priority = table_.PriorityOf(*action);
-    // Evaluations wait for nothing and nothing waits for them: within a job
-    // they come after the tasks of the critical path.
-    request.order = 2 * absl::ToUnixMicros(table_.OldestClaim(*action)) +
-                    (record.kind == "evaluate" ? 1 : 0);
+    request.order = absl::ToUnixMicros(table_.OldestClaim(*action));
+    request.chain = table_.ChainOf(*action);
     request.numerics_class = record.numerics_class;
     request.not_before = record.not_before;
     request.avoid_worker = record.avoid_worker;

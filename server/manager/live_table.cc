@@ -41,6 +41,25 @@ bool IsActive(TaskState state) {
   return state == TaskState::kPending || state == TaskState::kRunning;
 }
 
+// Longest chains of children; the graph has no cycles (the planner made it).
+std::map<std::string, int> Chains(
+    const std::map<std::string, TaskRecord>& tasks) {
+  std::map<std::string, int> chains;
+  // Each round settles at least the tasks one step further from the end.
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const auto& [id, task] : tasks) {
+      const int own = chains[id];
+      for (const auto& [name, input] : task.inputs) {
+        if (input.task.empty() || chains[input.task] > own) continue;
+        chains[input.task] = own + 1;
+        changed = true;
+      }
+    }
+  }
+  return chains;
+}
+
 absl::StatusOr<JobResult> MakeResult(
     const LiveJob& job, const std::map<std::string, LiveAction>& actions,
     const std::string& tool_version, absl::Time now) {
@@ -157,6 +176,7 @@ void LiveTable::AddJob(JobRecord record, std::vector<TaskRecord> tasks,
     const std::string task_id = task.id;
     job.tasks.emplace(task_id, std::move(task));
   }
+  job.chains = Chains(job.tasks);
   job.record.tasks_done = 0;
   for (auto& [task_id, task] : job.tasks) {
     if (task.state == TaskState::kSucceeded) ++job.record.tasks_done;
@@ -395,6 +415,16 @@ int LiveTable::PriorityOf(const LiveAction& action) const {
                        job->second.record.priority);
   }
   return highest.value_or(0);
+}
+
+int LiveTable::ChainOf(const LiveAction& action) const {
+  int longest = 0;
+  for (const TaskKey& user : action.users) {
+    const auto job = jobs_.find(user.job);
+    if (job == jobs_.end()) continue;
+    longest = std::max(longest, job->second.chains.at(user.task));
+  }
+  return longest;
 }
 
 absl::Time LiveTable::OldestClaim(const LiveAction& action) const {

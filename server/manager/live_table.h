@@ -38,6 +38,8 @@ struct TaskKey {
 struct LiveJob {
   JobRecord record;
   std::map<std::string, TaskRecord> tasks;  // by id
+  // By task id: the length of the longest chain of tasks that wait for it.
+  std::map<std::string, int> chains;
 };
 
 struct LiveAction {
@@ -125,6 +127,8 @@ class LiveTable {
   // that comes in time is taken.
   bool IsWanted(const LiveAction& action) const;
   int PriorityOf(const LiveAction& action) const;
+  // The longest chain of tasks that waits for it in any of its jobs.
+  int ChainOf(const LiveAction& action) const;
   // Creation time of the oldest job that wants it.
   absl::Time OldestClaim(const LiveAction& action) const;
 

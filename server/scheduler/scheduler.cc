@@ -97,8 +97,8 @@ Schedule MakeSchedule(const SchedulerSnapshot& snapshot) {
   }
   std::sort(queue.begin(), queue.end(),
             [](const SchedulerRequest* a, const SchedulerRequest* b) {
-              return std::tuple(-a->priority, a->order, a->key) <
-                     std::tuple(-b->priority, b->order, b->key);
+              return std::tuple(-a->priority, a->order, -a->chain, a->key) <
+                     std::tuple(-b->priority, b->order, -b->chain, b->key);
             });
 
   Schedule schedule;

@@ -1,7 +1,8 @@
 // Decides which pending actions start on which workers: a pure function of a
 // snapshot, with a reason for every action that has to wait.
 //
-// Order: priority (higher first), then age. A gang gets all of its slots or
+// Order: priority (higher first), then age, then the longest chain of tasks
+// behind it. A gang gets all of its slots or
 // none. The first action of a numerics class that fits into the class's slots
 // but not into the free ones closes the class for this cycle: smaller ones
 // behind it do not take the slots it waits for, so that it is never starved.
@@ -37,8 +38,11 @@ struct SchedulerRequest {
   std::string key;  // of the action
   int ranks = 1;    // slots that it needs at once
   int priority = 0;
-  // Among equal priorities the smallest goes first; ties by key.
+  // Among equal priorities the smallest goes first.
   int64_t order = 0;
+  // Tasks that can only start one after the other once this is done; among
+  // equal orders the longest goes first, then by key.
+  int chain = 0;
   std::string numerics_class;  // empty: not resolved, no worker was there
   absl::Time not_before = absl::InfinitePast();  // back-off
   // Not used while workers besides it could hold the request.

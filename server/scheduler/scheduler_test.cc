@@ -44,6 +44,16 @@ TEST(Scheduler, PriorityGoesBeforeAgeAndAgeBeforeName) {
               ElementsAre(Pair("a-late", "needs 1 slot, 0 free of 3")));
 }
 
+TEST(Scheduler, TheCriticalPathOfAJobGoesFirst) {
+  SchedulerRequest last = Request("a-evaluation");
+  SchedulerRequest first = Request("segment");
+  first.chain = 5;
+  const Schedule schedule = MakeSchedule(
+      {.now = kNow, .workers = {Worker("w", 1)}, .requests = {last, first}});
+  ASSERT_THAT(schedule.placements, SizeIs(1));
+  EXPECT_EQ(schedule.placements[0].key, "segment");
+}
+
 TEST(Scheduler, AGangGetsAllOfItsSlotsOrNone) {
   const Schedule none =
       MakeSchedule({.now = kNow,

@@ -16,9 +16,7 @@ namespace dasm::testing_support {
 
 Rig::Rig() : folder(*TemporaryDirectory::Create()) {
   WriteTinyDataset({}, folder->path());
-  LocalBlobStore::Options blob_options;
-  blob_options.directory = absl::StrCat(folder->path(), "/blobs");
-  blobs = *LocalBlobStore::Create(std::move(blob_options));
+  blobs = std::make_unique<MemoryBlobStore>();
   // In memory: what a store does for durability has its own tests. It outlives
   // the coordinator, as a file would.
   sqlite = *SqliteJobStore::Create({.path = ":memory:"});

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "common/artifact/local_blob_store.h"
 #include "common/base/fake_clock.h"
 #include "common/base/temporary_directory.h"
 #include "common/metrics/metrics.h"
@@ -20,6 +19,7 @@
 #include "server/store/faulty_job_store.h"
 #include "server/store/sqlite_job_store.h"
 #include "server/store/sqlite_telemetry_store.h"
+#include "tests/integration/coordinator/memory_blob_store.h"
 
 namespace dasm::testing_support {
 
@@ -48,7 +48,7 @@ class Rig {
 
   FakeClock clock;
   std::unique_ptr<TemporaryDirectory> folder;
-  std::unique_ptr<LocalBlobStore> blobs;
+  std::unique_ptr<MemoryBlobStore> blobs;
   std::unique_ptr<SqliteJobStore> sqlite;
   std::unique_ptr<FaultyJobStore> store;
   std::unique_ptr<SqliteTelemetryStore> telemetry;

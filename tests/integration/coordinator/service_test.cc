@@ -1,8 +1,10 @@
 // The coordinator's services over a unix socket, as clients and agents call
 // them.
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -313,7 +315,7 @@ TEST_F(Service, MetricsArePagedByTaskSeriesAndStep) {
   const std::string job = Submit();
   Work(job);
   const auto list = [&](int page_size) {
-    std::vector<std::string> seen;
+    std::vector<std::tuple<std::string, std::string, int64_t>> seen;
     v1::ListMetricsRequest request;
     request.set_name(job);
     request.set_page_size(page_size);
@@ -327,14 +329,13 @@ TEST_F(Service, MetricsArePagedByTaskSeriesAndStep) {
       if (!status.ok()) break;
       EXPECT_LE(response.points_size(), page_size == 0 ? 10000 : page_size);
       for (const v1::MetricPoint& point : response.points()) {
-        seen.push_back(
-            absl::StrCat(point.task(), "/", point.series(), "/", point.step()));
+        seen.emplace_back(point.task(), point.series(), point.step());
       }
       request.set_page_token(response.next_page_token());
     } while (!request.page_token().empty());
     return seen;
   };
-  const std::vector<std::string> all = list(0);
+  const auto all = list(0);
   EXPECT_EQ(all.size(), 5u * Get(job).tasks_size());
   EXPECT_TRUE(std::is_sorted(all.begin(), all.end()));
   EXPECT_EQ(list(3), all);
