@@ -63,7 +63,7 @@ void ExpectNetwork(const std::string& tag, const NetworkSpec& spec,
   const auto network = MakeNetwork(spec, shape, classes);
   ASSERT_TRUE(network.ok()) << network.status();
   at::Tensor flat = Get(tag + ".parameters");
-  ASSERT_EQ((*network)->parameters().total, flat.numel());
+  ASSERT_EQ((*network)->parameters().total(), flat.numel());
   flat.set_requires_grad(true);
   const at::Tensor logits = (*network)->Forward(
       (*network)->Slice(flat), Get(tag + ".images"), BufferMode::kTrain);

@@ -78,7 +78,7 @@ matching:
     net_augmentation: [color, crop]
 synthesis: {factor: 2}
 sequence:
-  dasm: {segments: [1, 1], discriminators: 2, discriminator_steps: 60}
+  dasm: {segments: [1, 1], discriminators: 2, discriminator_steps: 60, reference_steps: 0}
 evaluation: {repeats: 1, steps: 60, baselines: [random, tiles, start]}
 resources: {checkpoint_interval: 0.2}
 )";
