@@ -107,6 +107,12 @@ SetOutput FindSet(const JobResult& result) {
   return {};
 }
 
+// The job's own network goes by its plain name, "convnet"; others by the full
+// one.
+std::string NetworkLabel(const JobSpec& spec, const NetworkSpec& network) {
+  return network == spec.network ? network.name : network.ToString();
+}
+
 absl::StatusOr<std::map<std::string, Accuracies>> CollectAccuracies(
     const JobResult& result) {
   std::map<std::string, Accuracies> sets;
@@ -121,8 +127,9 @@ absl::StatusOr<std::map<std::string, Accuracies>> CollectAccuracies(
           "task ", task.id, " reported no accuracy, so there is no report"));
     }
     const auto& evaluate = std::get<EvaluateParameters>(*parameters);
-    sets[EvaluatedSetOf(task.id)].Add(evaluate.network.ToString(),
-                                      evaluate.repeat, *accuracy);
+    sets[EvaluatedSetOf(task.id)].Add(
+        NetworkLabel(result.spec, evaluate.network), evaluate.repeat,
+        *accuracy);
   }
   return sets;
 }

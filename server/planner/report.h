@@ -37,12 +37,14 @@ struct JobResult {
   std::vector<FinishedTask> tasks;
 };
 
-// Members as in the README ("report.json"); no NaN: a value that does not exist
-// is left out. "digest" is the "sha256:..." of synthetic.safetensors (of an
-// evaluate-only job: of the imported set), accuracies are percent by network as
-// in NetworkSpec::ToString, "std" is that of the population. "seconds.distill"
-// and "seconds.evaluate" add up the tasks' own computing time, of cached ones
-// what the earlier run took; "seconds.total" is wall time.
+// Members as in the README ("report.json"); the job's own network is called by
+// its name ("convnet"), others in full ("convnet-d3-w64-instance"); no NaN: a
+// value that does not exist is left out. "digest" is the "sha256:..." of
+// synthetic.safetensors (of an evaluate-only job: of the imported set),
+// accuracies are percent by network as in NetworkSpec::ToString, "std" is that
+// of the population. "seconds.distill" and "seconds.evaluate" add up the tasks'
+// own computing time, of cached ones what the earlier run took; "seconds.total"
+// is wall time.
 absl::StatusOr<std::string> ReportJson(const JobResult& result);
 // Members: "spec", "tasks" (kind, action key, parents, outputs), and "files":
 // the outputs of assemble (of an evaluate-only job: {}) by name, each with

@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr char kNet[] = "convnet-d3-w32-instance";
+constexpr char kNet[] = "convnet";
 constexpr char kDigest[] = "sha256:5e7";
 
 FinishedTask Evaluation(const std::string& what, int repeat, double accuracy) {

@@ -164,6 +164,7 @@ TEST_F(BadInput, APictureThatDoesNotDecodeFailsTheJobAsData) {
   job.replace(job.find("segments: [1, 1]"), 16, "segments: [1]");
   job.replace(job.find("factor: 2"), 9, "factor: 1");
   job.replace(job.find("real_batch: 16"), 14, "real_batch: 1");
+  job.replace(job.find("net_batch: 32"), 13, "net_batch: 2");
   const std::string described = FailedJob(job);
   EXPECT_THAT(described, AllOf(HasSubstr("DATA"), HasSubstr("1.png")));
 }
@@ -215,8 +216,10 @@ TEST_F(BadInput, ANanInAnImportedSetFailsNamingItsPlace) {
 
 TEST_F(BadInput, ANonFiniteLossFailsAsNumericWithTheStep) {
   std::string job = TinyJob();
-  job.replace(job.find("image_learning_rate: 0.01"), 25,
-              "image_learning_rate: 1.0e+30");
+  // The weights grow by a factor of 9 a step until they overflow.
+  job.replace(
+      job.find("net_steps: 4"), 12,
+      "net_steps: 16\n    net_learning_rate: 10.0\n    net_weight_decay: 1.0");
   const std::string described = FailedJob(job);
   EXPECT_THAT(described, AllOf(HasSubstr("NUMERIC"), HasSubstr("step")));
 }
