@@ -59,8 +59,7 @@ std::string ReasonOf(const absl::Status& status) {
   return Payload(status, kReasonUrl);
 }
 
-absl::Status WithContext(const absl::Status& status,
-                         std::string_view context) {
+absl::Status WithContext(const absl::Status& status, std::string_view context) {
   if (status.ok()) return status;
   absl::Status result(
       status.code(),

@@ -56,7 +56,7 @@ struct Row {
   int base_size;
 };
 
-// gradient_matching.md 2.5, from Kim et al.'s reproduction table.
+// From Kim et al.'s reproduction table.
 TEST(Preset, RowsHoldThePublishedNumbers) {
   const Row rows[] = {
       {"mnist", Distance::kL1, 1e-4, 8, 28},

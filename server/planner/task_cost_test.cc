@@ -16,7 +16,7 @@ struct Published {
   double million_multiply_adds;
 };
 
-// gradient_matching.md 2.8.
+// Parameter and MAC counts of the ConvNet as published with DC and IDC.
 TEST(NetworkCost, AgreesWithPublishedCounts) {
   const Published rows[] = {
       {{.depth = 3}, 3, 32, 10, 320010, 50.7},
@@ -66,7 +66,7 @@ TEST(TaskCost, DistillationAddsItsThreeParts) {
   // 10 classes of 64 real at 3 F and 40 decoded at 7 F; 32 steps of 64 at 3 F.
   EXPECT_DOUBLE_EQ(cost.flops,
                    21 * forward * (10 * (3.0 * 64 + 7.0 * 40) + 3.0 * 32 * 64));
-  // performance.md 4: a pass over 10 classes of grey 28 pixels is 457 GFLOP.
+  // Counted by hand: a pass over 10 classes of grey 28 pixels is 457 GFLOP.
   p.matching.inits = 1;
   p.matching.steps_per_init = 1;
   p.matching.net_steps = 0;

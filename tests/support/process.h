@@ -20,9 +20,9 @@ struct Finished {
 
 // Runs to the end, or kills it after `timeout`.
 Finished RunToEnd(const std::vector<std::string>& argv,
-             const std::map<std::string, std::string>& environment = {},
-             absl::Duration timeout = absl::Minutes(4),
-             const std::string& input = "");
+                  const std::map<std::string, std::string>& environment = {},
+                  absl::Duration timeout = absl::Minutes(4),
+                  const std::string& input = "");
 
 // A process in the background; killed with its object.
 class Process {

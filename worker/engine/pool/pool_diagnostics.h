@@ -1,6 +1,6 @@
-// What a pool tells about the run (gradient_matching.md 7.7, diagnostics 2 and
-// 4): how much of the real set the synthetic set has taught so far, what came
-// and went since the last segment, how stable the decision is.
+// What a pool tells about the run: how much of the real set the synthetic set
+// has taught so far, what came and went since the last segment, how stable the
+// decision is.
 //
 // Fractions and Jaccard indices lie in [0, 1]; counts are images.
 #ifndef DASM_WORKER_ENGINE_POOL_POOL_DIAGNOSTICS_H_

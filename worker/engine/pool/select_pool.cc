@@ -11,7 +11,7 @@
 namespace dasm {
 namespace {
 
-// gradient_matching.md 7.3: below this unlearned share of the whole set a pool
+// Below this unlearned share of the whole set a pool
 // of errors is mostly noise, and V2 takes this share of each class instead.
 constexpr double kLeastUnlearned = 0.01;
 constexpr double kFallbackQuantile = 0.1;

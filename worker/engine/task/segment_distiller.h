@@ -1,4 +1,4 @@
-// IDC's loop over one segment (Kim et al. 2022; gradient_matching.md 2.1):
+// IDC's loop over one segment (Kim et al. 2022, alg. 1):
 // networks start at random, again and again, and are trained on real data;
 // between their steps the segment's pixels move towards equal gradients.
 //

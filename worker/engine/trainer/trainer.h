@@ -86,8 +86,7 @@ class Trainer {
                                        const StepOptions& options, BatchKey key,
                                        TrainingState* state, int signal = 0);
 
-  // Steps state->step .. recipe.steps of a recipe (gradient_matching.md 1.6,
-  // 2.9):
+  // Steps state->step .. recipe.steps of a recipe:
   //   idc  IDC augmentation and CutMix, learning rate x 0.2 after 2/3 and 5/6
   //        of the steps
   //   dc   DSA augmentation (or DC's own of digits when the list is exactly

@@ -1,5 +1,5 @@
 // How stored pixels move: IDC's SGD with momentum in the closed form that makes
-// class order irrelevant (gradient_matching.md 2.5), and its learning rate.
+// class order irrelevant, and its learning rate.
 #ifndef DASM_WORKER_ENGINE_UPDATE_PIXEL_UPDATE_H_
 #define DASM_WORKER_ENGINE_UPDATE_PIXEL_UPDATE_H_
 
