@@ -31,9 +31,11 @@ endif()
 
 find_program(DASM_CCACHE ccache)
 if(DASM_CCACHE)
-  # The sloppiness lets ccache serve files that use the precompiled header.
+  # The sloppiness lets ccache serve files that use the precompiled header, the
+  # base folder lets clones share what was compiled.
   set(launcher ${CMAKE_COMMAND} -E env
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=true
       ${DASM_CCACHE})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
 endif()

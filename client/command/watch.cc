@@ -1,6 +1,8 @@
 // dasmctl watch and wait: follow a job, with and without its events.
 #include <memory>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "client/command/commands.h"
 #include "client/command/exit_code.h"
 #include "client/command/follow.h"
@@ -14,14 +16,33 @@ namespace {
 
 struct WatchOptions {
   std::string job;
-  double timeout = 0;
+  std::string timeout;
 };
+
+// "90" (seconds) or "1m30s".
+absl::StatusOr<absl::Duration> ParseTimeout(const std::string& text) {
+  double seconds;
+  absl::Duration timeout;
+  if (absl::SimpleAtod(text, &seconds)) {
+    timeout = absl::Seconds(seconds);
+  } else if (!absl::ParseDuration(text, &timeout)) {
+    timeout = absl::ZeroDuration();
+  }
+  if (timeout <= absl::ZeroDuration()) {
+    return InvalidField("timeout", absl::StrCat("\"", text,
+                                                "\" is not a time above 0, "
+                                                "such as 90 or 1m30s"));
+  }
+  return timeout;
+}
 
 absl::StatusOr<int> Watch(Context* context, const WatchOptions& options,
                           bool quiet) {
   FollowOptions follow;
   follow.quiet = quiet;
-  if (options.timeout > 0) follow.timeout = absl::Seconds(options.timeout);
+  if (!options.timeout.empty()) {
+    DASM_ASSIGN_OR_RETURN(follow.timeout, ParseTimeout(options.timeout));
+  }
   const Interrupt interrupt;
   follow.interrupted = [&interrupt] { return interrupt.requested(); };
   const auto job = FollowJob(context, options.job, follow);
@@ -49,8 +70,7 @@ void AddFollower(CLI::App* app, Context* context, const char* verb_name,
   verb->add_option("job", options->job, "Job, e.g. jobs/j0123456789")
       ->required();
   verb->add_option("--timeout", options->timeout,
-                   "Seconds after which to exit with 124")
-      ->check(CLI::PositiveNumber);
+                   "Exit with 124 after this long: seconds, or 1h30m");
   context->Bind(verb, [=] { return Watch(context, *options, quiet); });
 }
 

@@ -261,8 +261,8 @@ absl::Status Attempt::Prepare() {
     }
   }
   for (const worker::v1::SourceFile& source : assignment_.source_files()) {
-    const absl::StatusOr<std::string> path = seams_.data->Resolve(
-        absl::StrCat("dataset.", source.role()), source.path());
+    const absl::StatusOr<std::string> path = ResolveSource(
+        {source.role(), source.path(), source.digest()}, *seams_.data);
     if (!path.ok()) {
       return WithFailureClass(path.status(), FailureClass::kData);
     }
