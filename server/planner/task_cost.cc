@@ -131,9 +131,12 @@ class Estimator {
     const int group = network.norm == Norm::kBatch
                           ? recipe.batch
                           : std::min(execution.train_group, recipe.batch);
-    const double flops =
-        net.forward_flops *
-        (3.0 * recipe.steps * recipe.batch + static_cast<double>(tested));
+    // DC's sets hold an image to an image, often fewer than a batch.
+    const double batch = recipe.recipe == Recipe::kDc && images_ > 0
+                             ? std::min<double>(recipe.batch, images_)
+                             : recipe.batch;
+    const double flops = net.forward_flops * (3.0 * recipe.steps * batch +
+                                              static_cast<double>(tested));
     const double kept = std::max(
         kTraining * kFloat * static_cast<double>(net.activations) * group,
         tested > 0 ? Forward(net, execution) : 0);

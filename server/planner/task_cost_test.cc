@@ -101,6 +101,11 @@ TEST(TaskCost, EvaluationTestsOnce) {
   const double forward = CostOf(p.network, 3, 32, 32, 10).forward_flops;
   EXPECT_DOUBLE_EQ(CostOf(p, Cifar(), 100).flops,
                    forward * (3.0 * 100 * 64 + 10000));
+  // Ten images of DC's are no full batch.
+  p.training.recipe = Recipe::kDc;
+  p.training.batch = 256;
+  EXPECT_DOUBLE_EQ(CostOf(p, Cifar(), 10).flops,
+                   forward * (3.0 * 100 * 10 + 10000));
 }
 
 }  // namespace
