@@ -233,7 +233,8 @@ TEST_P(BlobTransfer, ChunksThatDoNotFollowAreDataLoss) {
 
 TEST_P(BlobTransfer, FullDiskEndsADownload) {
   const std::string data = Data(3 * kMiB);
-  service_.read = [&](int, int64_t offset, Writer* writer) {
+  // By value: the server may still be sending when the client has given up.
+  service_.read = [data](int, int64_t offset, Writer* writer) {
     Send(data, offset, data.size(), writer);
     return absl::OkStatus();
   };

@@ -12,6 +12,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/artifact/digest.h"
 #include "common/base/fake_clock.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/util/json_util.h"
@@ -425,6 +426,7 @@ TEST_F(AgentTest, ResolvesSourceFilesBelowItsDataFolders) {
   Assignment assignment = MakeAssignment(1);
   assignment.add_source_files()->set_role("train_images");
   assignment.mutable_source_files(0)->set_path("images");
+  assignment.mutable_source_files(0)->set_digest(Sha256("pixels"));
   coordinator_.Want(Only(assignment));
   Start();
   ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));

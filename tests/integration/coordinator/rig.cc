@@ -96,7 +96,8 @@ TaskView Rig::GetTask(const std::string& job, const std::string& task) {
 
 std::vector<std::string> Rig::EventTypes(const std::string& job) {
   std::vector<std::string> types;
-  for (const EventRecord& event : *store->ListEvents(job, 0, 10000)) {
+  const auto events = store->ListEvents(job, 0, 10000);
+  for (const EventRecord& event : *events) {
     types.push_back(event.type);
   }
   return types;
