@@ -180,7 +180,9 @@ void Attempt::Execute() {
   if (status.ok() && !WantsOut()) status = StartRunner();
   {
     absl::MutexLock lock(&mutex_);
-    if (cancelled_) return;
+    // One cancelled while its runner was being launched is still supervised:
+    // the runner has to be ended.
+    if (cancelled_ && process_ == nullptr) return;
     if (released_ && process_ == nullptr) {
       status =
           WithFailureClass(absl::CancelledError("released before it started"),
