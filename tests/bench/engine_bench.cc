@@ -213,8 +213,6 @@ int main(int argc, char** argv) {
   // As the agent starts a runner: these are read when a process begins.
   if (std::getenv("OMP_NUM_THREADS") == nullptr) {
     setenv("OMP_NUM_THREADS", "1", 1);
-    setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 1);
-    setenv("ATEN_CPU_CAPABILITY", "avx2", 1);
     setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 1);
     execv("/proc/self/exe", argv);
   }

@@ -51,6 +51,7 @@ struct Flags {
   std::vector<std::string> data;
   std::string http;
   uint64_t cache_size = uint64_t{10} << 30;
+  std::string isa = "best";
   std::string runner;
   std::string log_level = "info";
   bool die_with_parent = false;
@@ -165,8 +166,9 @@ absl::Status Serve(const Flags& flags) {
   wanted.slots = flags.slots;
   wanted.threads = flags.threads;
   wanted.runner = flags.runner.empty() ? DefaultRunner() : flags.runner;
-  wanted.environment =
-      RunnerEnvironment(InheritedEnvironment(), __builtin_cpu_supports("avx2"));
+  wanted.environment = RunnerEnvironment(
+      InheritedEnvironment(),
+      flags.isa == "avx2" ? InstructionSet::kAvx2 : BestInstructionSet());
   DASM_ASSIGN_OR_RETURN(const DeviceInventory inventory,
                         TakeInventory(wanted, &launcher));
 
@@ -259,6 +261,11 @@ int Main(int argc, char** argv) {
                  "Bytes of blobs kept, e.g. 20GiB")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->default_str("10GiB");
+  app.add_option("--isa", flags.isa,
+                 "Instruction set of the runners: best, or avx2, so that "
+                 "machines with and without AVX-512 give the same bits")
+      ->check(CLI::IsMember({"best", "avx2"}))
+      ->capture_default_str();
   app.add_option("--runner", flags.runner,
                  "The dasm-runner to start; default: the one beside this file");
   app.add_option("--log-level", flags.log_level,

@@ -7,8 +7,40 @@
 
 namespace dasm {
 
+namespace {
+
+struct Pins {
+  const char* onednn;
+  const char* aten;
+  const char* mkl;
+};
+
+Pins PinsOf(InstructionSet instructions) {
+  switch (instructions) {
+    case InstructionSet::kBaseline:
+      return {"DEFAULT", "default", "COMPATIBLE"};
+    case InstructionSet::kAvx2:
+      return {"AVX2", "avx2", "AVX2"};
+    case InstructionSet::kAvx512:
+      return {"AVX512_CORE", "avx512", "AVX512"};
+  }
+  return {"DEFAULT", "default", "COMPATIBLE"};
+}
+
+}  // namespace
+
+InstructionSet BestInstructionSet() {
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl")) {
+    return InstructionSet::kAvx512;
+  }
+  return __builtin_cpu_supports("avx2") ? InstructionSet::kAvx2
+                                        : InstructionSet::kBaseline;
+}
+
 std::vector<std::string> RunnerEnvironment(
-    const std::vector<std::string>& inherited, bool cpu_has_avx2) {
+    const std::vector<std::string>& inherited, InstructionSet instructions) {
   std::map<std::string, std::string> values;
   for (const std::string& line : inherited) {
     const size_t equals = line.find('=');
@@ -18,9 +50,10 @@ std::vector<std::string> RunnerEnvironment(
   values["OMP_NUM_THREADS"] = "1";
   values["OMP_WAIT_POLICY"] = "PASSIVE";
   values["MKL_NUM_THREADS"] = "1";
-  values["ONEDNN_MAX_CPU_ISA"] = cpu_has_avx2 ? "AVX2" : "DEFAULT";
-  values["ATEN_CPU_CAPABILITY"] = cpu_has_avx2 ? "avx2" : "default";
-  values["MKL_CBWR"] = cpu_has_avx2 ? "AVX2" : "COMPATIBLE";
+  const Pins pins = PinsOf(instructions);
+  values["ONEDNN_MAX_CPU_ISA"] = pins.onednn;
+  values["ATEN_CPU_CAPABILITY"] = pins.aten;
+  values["MKL_CBWR"] = pins.mkl;
   values["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1";
   std::vector<std::string> lines;
   lines.reserve(values.size());

@@ -8,11 +8,17 @@
 
 namespace dasm {
 
+// What kernels may use, from the widest that libraries tell apart.
+enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
+
+// The widest that this CPU has.
+InstructionSet BestInstructionSet();
+
 // "NAME=value" lines: `inherited` with the pinned variables replaced. Threads
-// are ranks, never OpenMP's; the instruction set is AVX2 where the CPU has it;
-// malloc uses huge pages (a tunable is read at process start).
+// are ranks, never OpenMP's; libraries use exactly this instruction set; malloc
+// uses huge pages (a tunable is read at process start).
 std::vector<std::string> RunnerEnvironment(
-    const std::vector<std::string>& inherited, bool cpu_has_avx2);
+    const std::vector<std::string>& inherited, InstructionSet instructions);
 
 }  // namespace dasm
 

@@ -11,7 +11,8 @@ using ::testing::Not;
 
 TEST(RunnerEnvironment, PinsWhatDecidesBitsWhateverIsInherited) {
   const auto lines = RunnerEnvironment(
-      {"OMP_NUM_THREADS=8", "HOME=/home/x", "MKL_CBWR=AVX512"}, true);
+      {"OMP_NUM_THREADS=8", "HOME=/home/x", "MKL_CBWR=AVX512"},
+      InstructionSet::kAvx2);
   EXPECT_THAT(lines, Contains("OMP_NUM_THREADS=1"));
   EXPECT_THAT(lines, Contains("MKL_CBWR=AVX2"));
   EXPECT_THAT(lines, Contains("ATEN_CPU_CAPABILITY=avx2"));
@@ -20,8 +21,15 @@ TEST(RunnerEnvironment, PinsWhatDecidesBitsWhateverIsInherited) {
   EXPECT_THAT(lines, Not(Contains("OMP_NUM_THREADS=8")));
 }
 
+TEST(RunnerEnvironment, PinsTheWiderSetWhereItIsAskedFor) {
+  const auto lines = RunnerEnvironment({}, InstructionSet::kAvx512);
+  EXPECT_THAT(lines, Contains("ATEN_CPU_CAPABILITY=avx512"));
+  EXPECT_THAT(lines, Contains("ONEDNN_MAX_CPU_ISA=AVX512_CORE"));
+  EXPECT_THAT(lines, Contains("MKL_CBWR=AVX512"));
+}
+
 TEST(RunnerEnvironment, DoesNotPromiseAvx2WithoutIt) {
-  const auto lines = RunnerEnvironment({}, false);
+  const auto lines = RunnerEnvironment({}, InstructionSet::kBaseline);
   EXPECT_THAT(lines, Contains("ATEN_CPU_CAPABILITY=default"));
   EXPECT_THAT(lines, Contains("ONEDNN_MAX_CPU_ISA=DEFAULT"));
   EXPECT_THAT(lines, Contains("MKL_CBWR=COMPATIBLE"));
