@@ -21,9 +21,18 @@ namespace dasm {
 
 class Collective {
  public:
+  enum class Memory {
+    kHost,
+    // Spans are device memory and calls are queued on the calling thread's
+    // current stream: OK means queued, and an error may come with a later call.
+    // Broadcast and Barrier stay host operations.
+    kDevice,
+  };
+
   virtual ~Collective() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  virtual Memory memory() const { return Memory::kHost; }
 
   // `rows` is [shards, length], this rank's rows filled; `sum` [length]
   // receives row 0 + row 1 + ... in that order.
