@@ -118,6 +118,9 @@ std::string_view Name(ActionState state) {
 
 bool IsTerminal(JobState state) { return !HasExit(kJobMoves, state); }
 bool IsTerminal(TaskState state) { return !HasExit(kTaskMoves, state); }
+bool IsActive(TaskState state) {
+  return state == TaskState::kPending || state == TaskState::kRunning;
+}
 
 absl::Status CheckTransition(JobState from, JobState to) {
   return Check(kJobMoves, from, to, "job");

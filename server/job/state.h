@@ -45,6 +45,8 @@ std::string_view Name(ActionState state);
 
 bool IsTerminal(JobState state);
 bool IsTerminal(TaskState state);
+// Bound to an action that has no result yet.
+bool IsActive(TaskState state);
 
 // FAILED_PRECONDITION naming both states when the table has no such move. A
 // move to the same state is OK unless it is terminal.
