@@ -61,6 +61,15 @@ NLOHMANN_JSON_SERIALIZE_ENUM(Baseline, {{Baseline::kRandom, "random"},
                                         {Baseline::kTiles, "tiles"},
                                         {Baseline::kStart, "start"}})
 
+// How the ranks of a gang add their shards.
+enum class Reduction { kOrdered, kFast };
+
+// When the ranks of a gang exchange image gradients; never changes a bit.
+enum class Exchange { kEveryStep, kDeferred };
+
+// What becomes of a task that its device has too little memory for.
+enum class OnOom { kFail, kReplan };
+
 enum class PixelSpace { kPixel, kNormalized };
 NLOHMANN_JSON_SERIALIZE_ENUM(PixelSpace,
                              {{PixelSpace::kPixel, "pixel"},
@@ -106,11 +115,17 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NetworkSpec, name, depth, width, norm)
 struct ExecutionSpec {
   int train_group = 16;     // images of a training batch per kernel call
   int forward_group = 100;  // images of an inference batch
+  // "fp32"; "tf32" and "bf16" (convolutions and matrix products) on devices.
   std::string precision = "fp32";
+  // Images of a class in one kernel call of a matching step; 0: all of them.
+  int micro_batch = 0;
+  // Not in the JSON: only distill_segment runs on several ranks, and its
+  // fast_ranks says the same and how many.
+  Reduction reduction = Reduction::kOrdered;
   bool operator==(const ExecutionSpec&) const = default;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExecutionSpec, train_group, forward_group,
-                                   precision)
+                                   precision, micro_batch)
 
 // Zhao et al. 2021, Kim et al. 2022 (IDC, eq. 4).
 struct GradientMatchingSpec {
@@ -133,6 +148,9 @@ struct GradientMatchingSpec {
   double net_weight_decay = 5e-4;
   std::vector<Augmentation> net_augmentation;
   double net_cutmix = 0.5;
+  // Networks whose image gradients are averaged for one update; divides inits
+  // and later_inits.
+  int inits_per_step = 1;
   bool operator==(const GradientMatchingSpec&) const = default;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(GradientMatchingSpec, distance, layers,
@@ -142,7 +160,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(GradientMatchingSpec, distance, layers,
                                    base_size, image_momentum, augmentation,
                                    net_steps, net_batch, net_learning_rate,
                                    net_momentum, net_weight_decay,
-                                   net_augmentation, net_cutmix)
+                                   net_augmentation, net_cutmix, inits_per_step)
 
 struct SynthesisSpec {
   int factor = 2;  // 1 .. 8
@@ -214,6 +232,12 @@ struct ResourceSpec {
   int ranks = 1;
   int priority = 0;                 // -1000 .. 1000
   double checkpoint_interval = 60;  // seconds
+  // A gang that lost a rank waits `regroup_wait` seconds for its old size, then
+  // goes on with at least `min_ranks`. Equal to `ranks` with Reduction::kFast.
+  int min_ranks = 1;
+  double regroup_wait = 30;
+  Exchange exchange = Exchange::kEveryStep;
+  OnOom on_oom = OnOom::kFail;
   bool operator==(const ResourceSpec&) const = default;
 };
 

@@ -114,6 +114,13 @@ absl::StatusOr<ExpandedSpec> ExpandSpec(const v1::JobSpec& given) {
     }
   }
 
+  if (merged.execution().reduction() == v1::ExecutionSpec::REDUCTION_FAST &&
+      !chosen.resources().has_min_ranks()) {
+    // Fewer ranks would be another result.
+    merged.mutable_resources()->set_min_ranks(merged.resources().ranks());
+    origins["resources.min_ranks"] = "derived";
+  }
+
   FieldReader reader;
   JobSpec& spec = expanded.spec;
   const Recipe recipe =
@@ -141,7 +148,8 @@ absl::StatusOr<ExpandedSpec> ExpandSpec(const v1::JobSpec& given) {
       spec.images_per_class = reader.Within(
           "images_per_class", merged.images_per_class(), 1, 100'000);
     }
-    spec.matching = ReadMatching(merged.matching().gradient(), &reader);
+    spec.matching = ReadMatching(merged.matching().gradient(),
+                                 chosen.sequence().has_dasm(), &reader);
     spec.synthesis.init =
         merged.synthesis().init() == v1::SynthesisSpec::INIT_NOISE
             ? Init::kNoise
@@ -161,17 +169,10 @@ absl::StatusOr<ExpandedSpec> ExpandSpec(const v1::JobSpec& given) {
   }
   spec.evaluation =
       ReadEvaluation(merged.evaluation(), spec.network, evaluate_only, &reader);
-  spec.execution.train_group = reader.Within(
-      "execution.train_group", merged.execution().train_group(), 1, 4096);
-  spec.execution.forward_group = reader.Within(
-      "execution.forward_group", merged.execution().forward_group(), 1, 4096);
-  spec.resources.ranks =
-      reader.Within("resources.ranks", merged.resources().ranks(), 1, 256);
-  spec.resources.priority = reader.Within(
-      "resources.priority", merged.resources().priority(), -1000, 1000);
-  spec.resources.checkpoint_interval =
-      reader.Number("resources.checkpoint_interval",
-                    merged.resources().checkpoint_interval(), 0.1, 86400);
+  spec.execution =
+      ReadExecution(merged.execution(), spec.network.norm, &reader);
+  spec.resources = ReadResources(merged.resources(), spec.execution,
+                                 !evaluate_only, &reader);
   spec.seed = merged.seed();
   spec.salt = reader.Text("salt", merged.salt(), 200);
   if (merged.labels_size() > 32) {

@@ -75,11 +75,55 @@ TEST(ExpandSpec, WithoutAPresetTheDatasetsRowGivesTheDefaults) {
   EXPECT_EQ(e.origins.at("evaluation.epochs"), "derived");
 }
 
+TEST(ExpandSpec, GangsAreExactUnlessAskedOtherwise) {
+  const JobSpec plain = Expand(Idc()).spec;
+  EXPECT_EQ(plain.resources.min_ranks, 1);
+  EXPECT_EQ(plain.resources.regroup_wait, 30);
+  EXPECT_EQ(plain.resources.exchange, Exchange::kEveryStep);
+  EXPECT_EQ(plain.resources.on_oom, OnOom::kFail);
+  EXPECT_EQ(plain.execution.reduction, Reduction::kOrdered);
+  EXPECT_EQ(plain.execution.micro_batch, 0);
+  EXPECT_EQ(plain.execution.precision, "fp32");
+  EXPECT_EQ(plain.matching.inits_per_step, 1);
+
+  const JobSpec all =
+      Expand(Dasm("matching: {gradient: {inits: 100, inits_per_step: 4}}\n"
+                  "execution: {precision: bf16}\n"
+                  "resources: {ranks: 8, min_ranks: 2, regroup_wait: 5, "
+                  "exchange: deferred, on_oom: replan}\n"))
+          .spec;
+  EXPECT_EQ(all.matching.inits_per_step, 4);
+  EXPECT_EQ(all.execution.precision, "bf16");
+  EXPECT_EQ(all.resources.min_ranks, 2);
+  EXPECT_EQ(all.resources.regroup_wait, 5);
+  EXPECT_EQ(all.resources.exchange, Exchange::kDeferred);
+  EXPECT_EQ(all.resources.on_oom, OnOom::kReplan);
+}
+
+TEST(ExpandSpec, FastRanksMayNotBecomeFewer) {
+  const ExpandedSpec fast =
+      Expand(Idc("execution: {reduction: fast}\n"
+                 "resources: {ranks: 4, exchange: deferred}\n"));
+  EXPECT_EQ(fast.spec.execution.reduction, Reduction::kFast);
+  EXPECT_EQ(fast.spec.resources.min_ranks, 4);
+  EXPECT_EQ(fast.origins.at("resources.min_ranks"), "derived");
+}
+
+TEST(ExpandSpec, WithoutLaterSegmentsTheirInitsAreNotChecked) {
+  EXPECT_EQ(Expand("preset: idc/cifar-10/ipc10\n"
+                   "matching: {gradient: {inits: 2001, inits_per_step: 3}}\n")
+                .spec.matching.inits_per_step,
+            3);
+}
+
 // "Every field": those that have a meaning for the method.
 TEST(ExpandSpec, ExpandedProtoExpandsToItself) {
   std::vector<std::string> specs = {
       Dasm("salt: x\nlabels: {a: b}\nname: n\n"),
       Idc("evaluation: {baselines: [none], augmentation: [none]}\n"),
+      Idc("execution: {reduction: fast, precision: tf32, micro_batch: 64}\n"
+          "resources: {ranks: 3, on_oom: replan, regroup_wait: 0.5}\n"),
+      Idc("resources: {exchange: deferred, ranks: 2}\n"),
       "dataset: {idx: {train_images: a, train_labels: b, test_images: c, "
       "test_labels: d}}\nsequence: {dasm: {}}\nimages_per_class: 3\n",
       "dataset: {cifar_binary: {train: [a, b, c, d, e, f, g, h, i, j, k], "
@@ -325,6 +369,31 @@ TEST(ExpandSpec, ErrorsNameFieldAndRemedy) {
       {Idc("resources: {checkpoint_interval: 0}"),
        "resources.checkpoint_interval", "outside"},
       {Idc("execution: {train_group: 0}"), "execution.train_group", "outside"},
+      {Idc("matching: {gradient: {inits: 100, inits_per_step: 3}}"),
+       "matching.gradient.inits", "use 99 or 102"},
+      {Idc("matching: {gradient: {inits: 2, inits_per_step: 3}}"),
+       "matching.gradient.inits", "use 3"},
+      {Dasm("matching: {gradient: {inits: 99, later_inits: 100, "
+            "inits_per_step: 3}}"),
+       "matching.gradient.later_inits", "use 99 or 102"},
+      {Idc("matching: {gradient: {inits_per_step: 0}}"),
+       "matching.gradient.inits_per_step", "outside"},
+      {Idc("execution: {micro_batch: -1}"), "execution.micro_batch", "outside"},
+      {Idc("execution: {micro_batch: 16}\nnetwork: {norm: batch}"),
+       "execution.micro_batch", "use 0, or network.norm instance"},
+      {Idc("resources: {ranks: 257}"), "resources.ranks", "outside 1 to 256"},
+      {Idc("resources: {ranks: 2, min_ranks: 3}"), "resources.min_ranks",
+       "outside 1 to 2"},
+      {Idc("resources: {min_ranks: 0}"), "resources.min_ranks", "outside 1"},
+      {Idc("resources: {regroup_wait: -1}"), "resources.regroup_wait",
+       "outside"},
+      {Idc("execution: {reduction: fast}\n"
+           "resources: {ranks: 4, min_ranks: 2}"),
+       "resources.min_ranks", "or reduction ordered"},
+      {Idc("execution: {micro_batch: 16}\nresources: {exchange: deferred}"),
+       "resources.exchange", "or micro_batch 0"},
+      {set + "synthetic_set: {npz: a}\nresources: {exchange: deferred}",
+       "resources.exchange", "use every_step"},
       {set + "synthetic_set: {}", "synthetic_set", "exactly one"},
       {set + "synthetic_set: {npz: a, digest: b}", "synthetic_set",
        "exactly one"},

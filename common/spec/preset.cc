@@ -95,6 +95,7 @@ void SetMatching(const KnownDataset& row, int factor,
   matching->set_net_learning_rate(static_cast<float>(common.net_learning_rate));
   matching->set_net_momentum(static_cast<float>(common.net_momentum));
   matching->set_net_weight_decay(static_cast<float>(common.net_weight_decay));
+  matching->set_inits_per_step(common.inits_per_step);
 
   using enum Augmentation;
   const bool plain = row.small_digits && factor > 1;
@@ -255,11 +256,9 @@ v1::JobSpec DefaultSpec(const DefaultsFor& what) {
   spec.mutable_execution()->set_train_group(execution.train_group);
   spec.mutable_execution()->set_forward_group(execution.forward_group);
   spec.mutable_execution()->set_precision(v1::ExecutionSpec::PRECISION_FP32);
-  const ResourceSpec resources;
-  spec.mutable_resources()->set_ranks(resources.ranks);
-  spec.mutable_resources()->set_priority(resources.priority);
-  spec.mutable_resources()->set_checkpoint_interval(
-      static_cast<float>(resources.checkpoint_interval));
+  spec.mutable_execution()->set_reduction(v1::ExecutionSpec::REDUCTION_ORDERED);
+  spec.mutable_execution()->set_micro_batch(execution.micro_batch);
+  WriteResources(ResourceSpec{}, spec.mutable_resources());
   spec.set_seed(0);
   return spec;
 }

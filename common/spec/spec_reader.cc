@@ -311,7 +311,7 @@ NetworkSpec ReadNetwork(const v1::NetworkSpec& from, FieldReader* reader) {
 }
 
 GradientMatchingSpec ReadMatching(const v1::GradientMatching& from,
-                                  FieldReader* reader) {
+                                  bool later_segments, FieldReader* reader) {
   const auto path = [](const char* name) {
     return absl::StrCat("matching.gradient.", name);
   };
@@ -373,6 +373,20 @@ GradientMatchingSpec ReadMatching(const v1::GradientMatching& from,
   to.net_augmentation =
       reader->Augmentations(path("net_augmentation"), from.net_augmentation());
   to.net_cutmix = reader->Number(path("net_cutmix"), from.net_cutmix(), 0, 1);
+  to.inits_per_step =
+      reader->Within(path("inits_per_step"), from.inits_per_step(), 1, 1024);
+  const auto check_multiple = [&](const char* name, int inits) {
+    const int group = std::max(to.inits_per_step, 1);
+    if (inits % group == 0) return;
+    const int below = inits - inits % group;
+    reader->Refuse(
+        path(name),
+        absl::StrCat(inits, " is not a multiple of inits_per_step (", group,
+                     "): use ", below > 0 ? absl::StrCat(below, " or ") : "",
+                     below + group));
+  };
+  check_multiple("inits", to.inits);
+  if (later_segments) check_multiple("later_inits", to.later_inits);
   return to;
 }
 
@@ -527,6 +541,81 @@ EvaluationSpec ReadEvaluation(const v1::EvaluationSpec& from,
                    "start is the beginning of a distillation, which an "
                    "existing set does not have: leave it out");
   }
+  return to;
+}
+
+ExecutionSpec ReadExecution(const v1::ExecutionSpec& from, Norm norm,
+                            FieldReader* reader) {
+  ExecutionSpec to;
+  to.train_group =
+      reader->Within("execution.train_group", from.train_group(), 1, 4096);
+  to.forward_group =
+      reader->Within("execution.forward_group", from.forward_group(), 1, 4096);
+  switch (from.precision()) {
+    case v1::ExecutionSpec::PRECISION_TF32:
+      to.precision = "tf32";
+      break;
+    case v1::ExecutionSpec::PRECISION_BF16:
+      to.precision = "bf16";
+      break;
+    default:
+      to.precision = "fp32";
+  }
+  to.reduction = from.reduction() == v1::ExecutionSpec::REDUCTION_FAST
+                     ? Reduction::kFast
+                     : Reduction::kOrdered;
+  to.micro_batch =
+      reader->Within("execution.micro_batch", from.micro_batch(), 0, 4096);
+  if (to.micro_batch > 0 && norm == Norm::kBatch) {
+    reader->Refuse(
+        "execution.micro_batch",
+        "must be 0 with network.norm batch, which couples the images "
+        "of a batch: use 0, or network.norm instance");
+  }
+  return to;
+}
+
+ResourceSpec ReadResources(const v1::ResourceSpec& from,
+                           const ExecutionSpec& execution, bool distils,
+                           FieldReader* reader) {
+  ResourceSpec to;
+  to.ranks = reader->Within("resources.ranks", from.ranks(), 1, 256);
+  to.priority =
+      reader->Within("resources.priority", from.priority(), -1000, 1000);
+  to.checkpoint_interval = reader->Number(
+      "resources.checkpoint_interval", from.checkpoint_interval(), 0.1, 86400);
+  to.min_ranks = from.min_ranks();
+  if (to.min_ranks < 1 || to.min_ranks > to.ranks) {
+    reader->Refuse("resources.min_ranks",
+                   absl::StrCat(to.min_ranks, " is outside 1 to ", to.ranks,
+                                ", the value of resources.ranks"));
+  }
+  if (execution.reduction == Reduction::kFast && to.min_ranks != to.ranks) {
+    reader->Refuse(
+        "resources.min_ranks",
+        absl::StrCat(to.min_ranks, " ranks would give other bits than ",
+                     to.ranks, " with execution.reduction fast: use ", to.ranks,
+                     ", or reduction ordered"));
+  }
+  to.regroup_wait =
+      reader->Number("resources.regroup_wait", from.regroup_wait(), 0, 86400);
+  to.exchange = from.exchange() == v1::ResourceSpec::EXCHANGE_DEFERRED
+                    ? Exchange::kDeferred
+                    : Exchange::kEveryStep;
+  if (to.exchange == Exchange::kDeferred && !distils) {
+    reader->Refuse(
+        "resources.exchange",
+        "deferred has no meaning beside synthetic_set, where nothing "
+        "is matched: use every_step");
+  }
+  if (to.exchange == Exchange::kDeferred && execution.micro_batch > 0) {
+    reader->Refuse("resources.exchange",
+                   "deferred keeps a class on one rank, but "
+                   "execution.micro_batch spreads it over several: use "
+                   "every_step, or micro_batch 0");
+  }
+  to.on_oom = from.on_oom() == v1::ResourceSpec::ON_OOM_REPLAN ? OnOom::kReplan
+                                                               : OnOom::kFail;
   return to;
 }
 

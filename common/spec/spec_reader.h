@@ -53,8 +53,9 @@ class FieldReader {
 DatasetSpec ReadDataset(const v1::DatasetSpec& from, Recipe recipe,
                         FieldReader* reader);
 NetworkSpec ReadNetwork(const v1::NetworkSpec& from, FieldReader* reader);
+// `later_segments` may follow the first.
 GradientMatchingSpec ReadMatching(const v1::GradientMatching& from,
-                                  FieldReader* reader);
+                                  bool later_segments, FieldReader* reader);
 // Without segments in `from`, those of the default schedule: two halves up to
 // 100 images per class, then segments of 50.
 SequenceSpec ReadSequence(const v1::SequenceSpec& from, int images_per_class,
@@ -63,6 +64,13 @@ SequenceSpec ReadSequence(const v1::SequenceSpec& from, int images_per_class,
 EvaluationSpec ReadEvaluation(const v1::EvaluationSpec& from,
                               const NetworkSpec& job, bool evaluate_only,
                               FieldReader* reader);
+// `norm` is the network's.
+ExecutionSpec ReadExecution(const v1::ExecutionSpec& from, Norm norm,
+                            FieldReader* reader);
+// `distils` is false for an existing set.
+ResourceSpec ReadResources(const v1::ResourceSpec& from,
+                           const ExecutionSpec& execution, bool distils,
+                           FieldReader* reader);
 SyntheticSetSpec ReadSet(const v1::SyntheticSetSpec& from, FieldReader* reader);
 
 }  // namespace dasm

@@ -121,6 +121,7 @@ void WriteMatching(const GradientMatchingSpec& from, v1::GradientMatching* to) {
   to->set_net_weight_decay(static_cast<float>(from.net_weight_decay));
   WriteAugmentations(from.net_augmentation, to->mutable_net_augmentation());
   to->set_net_cutmix(static_cast<float>(from.net_cutmix));
+  to->set_inits_per_step(from.inits_per_step);
 }
 
 void WriteDasm(const SequenceSpec& from, v1::Dasm* to) {
@@ -192,6 +193,19 @@ void WriteEvaluation(const EvaluationSpec& from, v1::EvaluationSpec* to) {
 
 }  // namespace
 
+void WriteResources(const ResourceSpec& from, v1::ResourceSpec* to) {
+  to->set_ranks(from.ranks);
+  to->set_priority(from.priority);
+  to->set_checkpoint_interval(static_cast<float>(from.checkpoint_interval));
+  to->set_min_ranks(from.min_ranks);
+  to->set_regroup_wait(static_cast<float>(from.regroup_wait));
+  to->set_exchange(from.exchange == Exchange::kDeferred
+                       ? v1::ResourceSpec::EXCHANGE_DEFERRED
+                       : v1::ResourceSpec::EXCHANGE_EVERY_STEP);
+  to->set_on_oom(from.on_oom == OnOom::kReplan ? v1::ResourceSpec::ON_OOM_REPLAN
+                                               : v1::ResourceSpec::ON_OOM_FAIL);
+}
+
 void WriteAugmentations(const std::vector<Augmentation>& from,
                         google::protobuf::RepeatedField<int>* to) {
   to->Clear();
@@ -239,12 +253,15 @@ v1::JobSpec ToProto(const JobSpec& spec) {
   v1::ExecutionSpec& execution = *proto.mutable_execution();
   execution.set_train_group(spec.execution.train_group);
   execution.set_forward_group(spec.execution.forward_group);
-  execution.set_precision(v1::ExecutionSpec::PRECISION_FP32);
-  v1::ResourceSpec& resources = *proto.mutable_resources();
-  resources.set_ranks(spec.resources.ranks);
-  resources.set_priority(spec.resources.priority);
-  resources.set_checkpoint_interval(
-      static_cast<float>(spec.resources.checkpoint_interval));
+  execution.set_precision(
+      spec.execution.precision == "tf32"   ? v1::ExecutionSpec::PRECISION_TF32
+      : spec.execution.precision == "bf16" ? v1::ExecutionSpec::PRECISION_BF16
+                                           : v1::ExecutionSpec::PRECISION_FP32);
+  execution.set_reduction(spec.execution.reduction == Reduction::kFast
+                              ? v1::ExecutionSpec::REDUCTION_FAST
+                              : v1::ExecutionSpec::REDUCTION_ORDERED);
+  execution.set_micro_batch(spec.execution.micro_batch);
+  WriteResources(spec.resources, proto.mutable_resources());
   proto.set_seed(spec.seed);
   for (const auto& [key, value] : spec.labels) {
     (*proto.mutable_labels())[key] = value;

@@ -13,6 +13,7 @@ namespace dasm {
 // Replaces `to`; an empty list is written as [none].
 void WriteAugmentations(const std::vector<Augmentation>& from,
                         google::protobuf::RepeatedField<int>* to);
+void WriteResources(const ResourceSpec& from, v1::ResourceSpec* to);
 
 }  // namespace dasm
 

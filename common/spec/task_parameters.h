@@ -72,10 +72,13 @@ struct DistillSegmentParameters {
   double mix = 1.0;  // share of a real batch from the pool; 1 without a pool
   uint64_t seed = 0;
   ExecutionSpec execution;
+  // With Reduction::kFast the number of ranks, on which the bits then depend;
+  // 0: ordered.
+  int fast_ranks = 0;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DistillSegmentParameters, segment,
                                    images_per_class, network, matching,
-                                   synthesis, mix, seed, execution)
+                                   synthesis, mix, seed, execution, fast_ranks)
 
 // Trains one network from scratch on segments (inputs dataset, segment.1 ..)
 // or, with `real`, on the training images. Output: weights.

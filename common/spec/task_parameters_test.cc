@@ -87,6 +87,19 @@ TEST(TaskParameters, JsonOfAnotherShapeIsRefusedByName) {
   }
 }
 
+TEST(TaskParameters, WhatChangesBitsOfAGangIsInTheJson) {
+  const DistillSegmentParameters plain = Distill();
+  DistillSegmentParameters other = plain;
+  other.execution.micro_batch = 8;
+  EXPECT_NE(ToCanonicalJson(other), ToCanonicalJson(plain));
+  other = plain;
+  other.matching.inits_per_step = 2;
+  EXPECT_NE(ToCanonicalJson(other), ToCanonicalJson(plain));
+  other = plain;
+  other.fast_ranks = 4;
+  EXPECT_NE(ToCanonicalJson(other), ToCanonicalJson(plain));
+}
+
 TEST(TaskParameters, ANegativeSeedIsRefused) {
   std::string json = ToCanonicalJson(Distill());
   const std::string seed = "18446744073709551615";

@@ -120,7 +120,8 @@ absl::StatusOr<TaskOutcome> RunTask(const TaskParameters& parameters,
                                     const TaskFiles& files,
                                     std::string_view device,
                                     Collective* collective,
-                                    TaskObserver* observer) {
+                                    TaskObserver* observer,
+                                    const RunOptions& options) {
   const std::string kind(KindOf(parameters));
   absl::StatusOr<TaskOutcome> outcome =
       CatchTorch(kind, [&]() -> absl::StatusOr<TaskOutcome> {
@@ -129,8 +130,9 @@ absl::StatusOr<TaskOutcome> RunTask(const TaskParameters& parameters,
           return status;
         }
         const TaskContext context = {
-            files, at::Device(std::string(device)), collective, observer,
-            absl::StrCat(kind, " ", ToCanonicalJson(parameters))};
+            files,      at::Device(std::string(device)),
+            collective, observer,
+            options,    absl::StrCat(kind, " ", ToCanonicalJson(parameters))};
         return std::visit(Dispatch{context}, parameters);
       });
   if (!outcome.ok() && !IsReplicated(outcome.status())) {

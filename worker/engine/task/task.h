@@ -47,6 +47,11 @@ struct TaskFiles {
   std::string output_dir;
 };
 
+// What the machines decide; no value changes a bit of a result.
+struct RunOptions {
+  Exchange exchange = Exchange::kEveryStep;
+};
+
 struct TaskOutcome {
   std::string summary_json;
   // Output name -> file name in output_dir. Written by rank 0 only.
@@ -64,7 +69,8 @@ absl::StatusOr<TaskOutcome> RunTask(const TaskParameters& parameters,
                                     const TaskFiles& files,
                                     std::string_view device,
                                     Collective* collective,
-                                    TaskObserver* observer);
+                                    TaskObserver* observer,
+                                    const RunOptions& options = {});
 
 // Once per process, before any tensor: one intra-op thread, deterministic
 // kernels. Ranks are threads (worker/collective), never OpenMP.

@@ -27,6 +27,7 @@ struct TaskContext {
   at::Device device;
   Collective* collective;
   TaskObserver* observer;
+  RunOptions options;
   // Kind and canonical parameters: a checkpoint must be of the same.
   std::string action;
 
