@@ -70,7 +70,7 @@ void Unpack(const std::string& archive, const std::string& folder) {
 TEST(Mnist, HasItsPublishedStatistics) {
   TestFolder folder;
   std::filesystem::create_directories(folder.At("mnist"));
-  Unpack("mnist-idx.tar.xz", folder.At("mnist"));
+  ASSERT_NO_FATAL_FAILURE(Unpack("mnist-idx.tar.xz", folder.At("mnist")));
   DatasetSource source;
   const Dataset dataset = Read("mnist", folder.path(), &source);
   EXPECT_EQ(source.train_images, 60000);
@@ -81,7 +81,8 @@ TEST(Mnist, HasItsPublishedStatistics) {
 
 TEST(Cifar10, HasItsPublishedStatistics) {
   TestFolder folder;
-  Unpack("cifar-10-batches-bin.tar.xz", folder.path());
+  ASSERT_NO_FATAL_FAILURE(
+      Unpack("cifar-10-batches-bin.tar.xz", folder.path()));
   DatasetSource source;
   const Dataset dataset = Read("cifar-10", folder.path(), &source);
   EXPECT_EQ(source.train_images, 50000);
