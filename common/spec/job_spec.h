@@ -62,7 +62,7 @@ NLOHMANN_JSON_SERIALIZE_ENUM(Baseline, {{Baseline::kRandom, "random"},
                                         {Baseline::kStart, "start"}})
 
 // How the ranks of a gang add their shards.
-enum class Reduction { kOrdered, kFast };
+enum class ReductionOrder { kOrdered, kFast };
 
 // When the ranks of a gang exchange image gradients; never changes a bit.
 enum class Exchange { kEveryStep, kDeferred };
@@ -121,7 +121,7 @@ struct ExecutionSpec {
   int micro_batch = 0;
   // Not in the JSON: only distill_segment runs on several ranks, and its
   // fast_ranks says the same and how many.
-  Reduction reduction = Reduction::kOrdered;
+  ReductionOrder reduction = ReductionOrder::kOrdered;
   bool operator==(const ExecutionSpec&) const = default;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExecutionSpec, train_group, forward_group,
@@ -233,7 +233,8 @@ struct ResourceSpec {
   int priority = 0;                 // -1000 .. 1000
   double checkpoint_interval = 60;  // seconds
   // A gang that lost a rank waits `regroup_wait` seconds for its old size, then
-  // goes on with at least `min_ranks`. Equal to `ranks` with Reduction::kFast.
+  // goes on with at least `min_ranks`. Equal to `ranks` with
+  // ReductionOrder::kFast.
   int min_ranks = 1;
   double regroup_wait = 30;
   Exchange exchange = Exchange::kEveryStep;

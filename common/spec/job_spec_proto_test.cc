@@ -81,7 +81,7 @@ TEST(ExpandSpec, GangsAreExactUnlessAskedOtherwise) {
   EXPECT_EQ(plain.resources.regroup_wait, 30);
   EXPECT_EQ(plain.resources.exchange, Exchange::kEveryStep);
   EXPECT_EQ(plain.resources.on_oom, OnOom::kFail);
-  EXPECT_EQ(plain.execution.reduction, Reduction::kOrdered);
+  EXPECT_EQ(plain.execution.reduction, ReductionOrder::kOrdered);
   EXPECT_EQ(plain.execution.micro_batch, 0);
   EXPECT_EQ(plain.execution.precision, "fp32");
   EXPECT_EQ(plain.matching.inits_per_step, 1);
@@ -104,7 +104,7 @@ TEST(ExpandSpec, FastRanksMayNotBecomeFewer) {
   const ExpandedSpec fast =
       Expand(Idc("execution: {reduction: fast}\n"
                  "resources: {ranks: 4, exchange: deferred}\n"));
-  EXPECT_EQ(fast.spec.execution.reduction, Reduction::kFast);
+  EXPECT_EQ(fast.spec.execution.reduction, ReductionOrder::kFast);
   EXPECT_EQ(fast.spec.resources.min_ranks, 4);
   EXPECT_EQ(fast.origins.at("resources.min_ranks"), "derived");
 }

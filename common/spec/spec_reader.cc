@@ -562,8 +562,8 @@ ExecutionSpec ReadExecution(const v1::ExecutionSpec& from, Norm norm,
       to.precision = "fp32";
   }
   to.reduction = from.reduction() == v1::ExecutionSpec::REDUCTION_FAST
-                     ? Reduction::kFast
-                     : Reduction::kOrdered;
+                     ? ReductionOrder::kFast
+                     : ReductionOrder::kOrdered;
   to.micro_batch =
       reader->Within("execution.micro_batch", from.micro_batch(), 0, 4096);
   if (to.micro_batch > 0 && norm == Norm::kBatch) {
@@ -590,7 +590,8 @@ ResourceSpec ReadResources(const v1::ResourceSpec& from,
                    absl::StrCat(to.min_ranks, " is outside 1 to ", to.ranks,
                                 ", the value of resources.ranks"));
   }
-  if (execution.reduction == Reduction::kFast && to.min_ranks != to.ranks) {
+  if (execution.reduction == ReductionOrder::kFast &&
+      to.min_ranks != to.ranks) {
     reader->Refuse(
         "resources.min_ranks",
         absl::StrCat(to.min_ranks, " ranks would give other bits than ",

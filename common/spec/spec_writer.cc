@@ -257,7 +257,7 @@ v1::JobSpec ToProto(const JobSpec& spec) {
       spec.execution.precision == "tf32"   ? v1::ExecutionSpec::PRECISION_TF32
       : spec.execution.precision == "bf16" ? v1::ExecutionSpec::PRECISION_BF16
                                            : v1::ExecutionSpec::PRECISION_FP32);
-  execution.set_reduction(spec.execution.reduction == Reduction::kFast
+  execution.set_reduction(spec.execution.reduction == ReductionOrder::kFast
                               ? v1::ExecutionSpec::REDUCTION_FAST
                               : v1::ExecutionSpec::REDUCTION_ORDERED);
   execution.set_micro_batch(spec.execution.micro_batch);

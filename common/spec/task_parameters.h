@@ -72,7 +72,7 @@ struct DistillSegmentParameters {
   double mix = 1.0;  // share of a real batch from the pool; 1 without a pool
   uint64_t seed = 0;
   ExecutionSpec execution;
-  // With Reduction::kFast the number of ranks, on which the bits then depend;
+  // With ReductionOrder::kFast the number of ranks, on which the bits then depend;
   // 0: ordered.
   int fast_ranks = 0;
 };
@@ -105,13 +105,16 @@ struct ScoreSamplesParameters {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ScoreSamplesParameters, network, execution)
 
-// Inputs: dataset, scores.1 .. scores.D, optionally previous_pool and
-// reference_scores. Output: pool.
+// Inputs: dataset, scores.1 .. scores.D, segment.1 .. (those before the pool's;
+// for the diagnostics), optionally previous_pool and reference_scores. Output:
+// pool.
 // Summary: {"learned_fraction" 0-1, "learned_fraction_by_class": [..],
 //   "pool_size_by_class": [..], "jaccard_previous", "jaccard_discriminators",
 //   "newly_learned", "forgotten", "never_learned",
-//   "learned_fraction_by_decile": [..] (with a reference), "rule" (the one
-//   that was applied: see the 1 % fallback)}.
+//   "learned_fraction_by_decile": [..] (with a reference),
+//   "learned_fraction_tile_sources", "learned_fraction_other_images" (of the
+//   training images that the segments' tiles started as, and of the rest),
+//   "rule" (the one that was applied: see the 1 % fallback)}.
 struct SelectPoolParameters {
   static constexpr char kKind[] = "select_pool";
   PoolRule pool = PoolRule::kMisclassified;
