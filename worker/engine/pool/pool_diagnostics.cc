@@ -49,6 +49,20 @@ std::vector<double> LearnedByDecile(absl::Span<const double> difficulty,
   return fractions;
 }
 
+// Of the images whose `mask` is `value`.
+std::optional<double> LearnedWhere(absl::Span<const uint8_t> mask, bool value,
+                                   const std::vector<uint8_t>& learned) {
+  int64_t count = 0;
+  int64_t hits = 0;
+  for (size_t i = 0; i < mask.size(); ++i) {
+    if ((mask[i] != 0) != value) continue;
+    ++count;
+    hits += learned[i];
+  }
+  if (count == 0) return std::nullopt;
+  return static_cast<double>(hits) / count;
+}
+
 }  // namespace
 
 double Jaccard(absl::Span<const uint8_t> a, absl::Span<const uint8_t> b) {
@@ -64,19 +78,21 @@ double Jaccard(absl::Span<const uint8_t> a, absl::Span<const uint8_t> b) {
 absl::StatusOr<PoolDiagnostics> DiagnosePool(
     const SelectPoolParameters& parameters, const ScoredSamples& samples,
     const SampleStatistics& statistics, const Pool& pool,
-    const std::optional<PreviousPool>& previous,
-    absl::Span<const double> reference_el2n) {
+    const PoolReferences& references) {
   const int64_t n = samples.size();
   const auto fits = [n](size_t size) {
     return static_cast<int64_t>(size) == n;
   };
+  const std::optional<PreviousPool>& previous = references.previous;
   if ((previous &&
        !(fits(previous->members.size()) && fits(previous->learned.size()))) ||
-      !(reference_el2n.empty() || fits(reference_el2n.size()))) {
+      !(references.el2n.empty() || fits(references.el2n.size())) ||
+      !(references.tile_sources.empty() ||
+        fits(references.tile_sources.size()))) {
     return WithFailureClass(
         absl::FailedPreconditionError(
-            "the previous pool or the reference scores are of another number "
-            "of training images"),
+            "the previous pool, the reference scores or the tile sources are "
+            "of another number of training images"),
         FailureClass::kData);
   }
   PoolDiagnostics result;
@@ -109,10 +125,14 @@ absl::StatusOr<PoolDiagnostics> DiagnosePool(
     DASM_ASSIGN_OR_RETURN(result.jaccard_discriminators,
                           MeanPairwiseJaccard(parameters, samples));
   }
-  if (!reference_el2n.empty()) {
+  if (!references.el2n.empty()) {
     result.learned_fraction_by_decile =
-        LearnedByDecile(reference_el2n, statistics.learned);
+        LearnedByDecile(references.el2n, statistics.learned);
   }
+  result.learned_fraction_tile_sources =
+      LearnedWhere(references.tile_sources, true, statistics.learned);
+  result.learned_fraction_other_images =
+      LearnedWhere(references.tile_sources, false, statistics.learned);
   return result;
 }
 

@@ -21,6 +21,14 @@ struct PreviousPool {
   absl::Span<const uint8_t> learned;
 };
 
+// What a pool is compared with; each may be absent (empty). Borrows.
+struct PoolReferences {
+  std::optional<PreviousPool> previous;
+  absl::Span<const double> el2n;  // [N], of a network trained on real data
+  // [N], 1: a tile of an earlier segment started as this image.
+  absl::Span<const uint8_t> tile_sources;
+};
+
 struct PoolDiagnostics {
   double learned_fraction = 0;
   std::vector<double> learned_fraction_by_class;  // 0 for an empty class
@@ -32,20 +40,23 @@ struct PoolDiagnostics {
   std::optional<double> jaccard_previous;
   // Mean over pairs of the pools that single networks would give; from two on.
   std::optional<double> jaccard_discriminators;
-  // Images in ten equal parts by `reference_el2n`, easiest first.
+  // Images in ten equal parts by the reference's EL2N, easiest first.
   std::optional<std::vector<double>> learned_fraction_by_decile;
+  // The discriminators have, in effect, seen the tile sources, so that their
+  // decision is close to honest for the others only. Absent for no image.
+  std::optional<double> learned_fraction_tile_sources;
+  std::optional<double> learned_fraction_other_images;
 };
 
 // |a and b| / |a or b|; 1 for two empty sets.
 double Jaccard(absl::Span<const uint8_t> a, absl::Span<const uint8_t> b);
 
-// `previous` and `reference_el2n` [N] may be empty. FAILED_PRECONDITION as
-// ComputeStatistics.
+// FAILED_PRECONDITION with failure class DATA: references of another number of
+// images; else as ComputeStatistics.
 absl::StatusOr<PoolDiagnostics> DiagnosePool(
     const SelectPoolParameters& parameters, const ScoredSamples& samples,
     const SampleStatistics& statistics, const Pool& pool,
-    const std::optional<PreviousPool>& previous,
-    absl::Span<const double> reference_el2n);
+    const PoolReferences& references);
 
 }  // namespace dasm
 

@@ -20,10 +20,8 @@ class PoolDiagnosticsTest : public ::testing::Test {
     pool_ = SelectPool(parameters_, labels_, 2, statistics_);
   }
 
-  PoolDiagnostics Diagnose(const std::optional<PreviousPool>& previous,
-                           absl::Span<const double> reference) {
-    return *DiagnosePool(parameters_, samples_, statistics_, pool_, previous,
-                         reference);
+  absl::StatusOr<PoolDiagnostics> Diagnose(const PoolReferences& references) {
+    return DiagnosePool(parameters_, samples_, statistics_, pool_, references);
   }
 
   const std::vector<int64_t> labels_ = {0, 0, 1, 1};
@@ -37,7 +35,7 @@ class PoolDiagnosticsTest : public ::testing::Test {
 };
 
 TEST_F(PoolDiagnosticsTest, CountsWhatIsLearnedByClass) {
-  const PoolDiagnostics result = Diagnose(std::nullopt, {});
+  const PoolDiagnostics result = *Diagnose({});
   // Image 3 is right by one of two: not learned.
   EXPECT_EQ(result.learned_fraction, 0.5);
   EXPECT_THAT(result.learned_fraction_by_class, ElementsAre(0.5, 0.5));
@@ -47,12 +45,15 @@ TEST_F(PoolDiagnosticsTest, CountsWhatIsLearnedByClass) {
   EXPECT_EQ(result.never_learned, 2);
   EXPECT_FALSE(result.jaccard_previous.has_value());
   EXPECT_FALSE(result.learned_fraction_by_decile.has_value());
+  EXPECT_FALSE(result.learned_fraction_tile_sources.has_value());
+  EXPECT_FALSE(result.learned_fraction_other_images.has_value());
 }
 
 TEST_F(PoolDiagnosticsTest, ComparesWithThePreviousBoundary) {
   const std::vector<uint8_t> members = {1, 1, 0, 0};
   const std::vector<uint8_t> learned = {0, 1, 1, 0};
-  const PoolDiagnostics result = Diagnose(PreviousPool{members, learned}, {});
+  const PoolDiagnostics result =
+      *Diagnose({.previous = PreviousPool{members, learned}});
   EXPECT_EQ(result.newly_learned, 1);
   EXPECT_EQ(result.forgotten, 1);
   EXPECT_EQ(result.never_learned, 1);
@@ -62,8 +63,26 @@ TEST_F(PoolDiagnosticsTest, ComparesWithThePreviousBoundary) {
 
 TEST_F(PoolDiagnosticsTest, ComparesThePoolsOfSingleNetworks) {
   // {1, 3} and {1}.
-  EXPECT_THAT(*Diagnose(std::nullopt, {}).jaccard_discriminators,
-              DoubleEq(0.5));
+  EXPECT_THAT(*Diagnose({})->jaccard_discriminators, DoubleEq(0.5));
+}
+
+TEST_F(PoolDiagnosticsTest, TellsTileSourcesFromImagesThatNoTileStartedAs) {
+  // Learned: 0 and 2.
+  const std::vector<uint8_t> sources = {1, 0, 0, 0};
+  const PoolDiagnostics result = *Diagnose({.tile_sources = sources});
+  EXPECT_EQ(*result.learned_fraction_tile_sources, 1.0);
+  EXPECT_THAT(*result.learned_fraction_other_images, DoubleEq(1.0 / 3));
+}
+
+TEST_F(PoolDiagnosticsTest, GivesNoFractionOfNoImage) {
+  const std::vector<uint8_t> none = {0, 0, 0, 0};
+  const std::vector<uint8_t> all = {1, 1, 1, 1};
+  const PoolDiagnostics of_noise = *Diagnose({.tile_sources = none});
+  EXPECT_FALSE(of_noise.learned_fraction_tile_sources.has_value());
+  EXPECT_EQ(*of_noise.learned_fraction_other_images, 0.5);
+  const PoolDiagnostics of_all = *Diagnose({.tile_sources = all});
+  EXPECT_EQ(*of_all.learned_fraction_tile_sources, 0.5);
+  EXPECT_FALSE(of_all.learned_fraction_other_images.has_value());
 }
 
 TEST_F(PoolDiagnosticsTest, SplitsByReferenceDifficulty) {
@@ -82,7 +101,7 @@ TEST_F(PoolDiagnosticsTest, SplitsByReferenceDifficulty) {
   const SampleStatistics statistics = *ComputeStatistics(samples);
   const auto result = DiagnosePool(
       parameters_, samples, statistics,
-      SelectPool(parameters_, labels, 2, statistics), std::nullopt, reference);
+      SelectPool(parameters_, labels, 2, statistics), {.el2n = reference});
   ASSERT_TRUE(result.ok());
   EXPECT_THAT(*result->learned_fraction_by_decile,
               ElementsAre(1, 1, 1, 1, 1, 0, 0, 0, 0, 0));
@@ -90,11 +109,15 @@ TEST_F(PoolDiagnosticsTest, SplitsByReferenceDifficulty) {
   EXPECT_THAT(result->learned_fraction_by_class, ElementsAre(0.5, 0));
 }
 
-TEST_F(PoolDiagnosticsTest, RefusesAPoolOfAnotherSize) {
+TEST_F(PoolDiagnosticsTest, RefusesReferencesOfAnotherSize) {
   const std::vector<uint8_t> three = {1, 0, 1};
-  const auto result = DiagnosePool(parameters_, samples_, statistics_, pool_,
-                                   PreviousPool{three, three}, {});
-  EXPECT_EQ(FailureClassOf(result.status()), FailureClass::kData);
+  const std::vector<double> el2n = {.1, .2, .3};
+  for (const PoolReferences& references :
+       {PoolReferences{.previous = PreviousPool{three, three}},
+        PoolReferences{.el2n = el2n}, PoolReferences{.tile_sources = three}}) {
+    EXPECT_EQ(FailureClassOf(Diagnose(references).status()),
+              FailureClass::kData);
+  }
 }
 
 TEST(Jaccard, OfTwoEmptySetsIsOne) {

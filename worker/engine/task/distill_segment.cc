@@ -13,24 +13,10 @@
 #include "worker/engine/task/pool_file.h"
 #include "worker/engine/task/segment_distiller.h"
 #include "worker/engine/task/start_set.h"
+#include "worker/engine/task/tile_sources.h"
 
 namespace dasm {
 namespace {
-
-// The training images that earlier segments' tiles were drawn from.
-absl::StatusOr<absl::flat_hash_set<int64_t>> UsedSources(
-    const TaskFiles& files, const ImageData& data) {
-  absl::flat_hash_set<int64_t> used;
-  for (const std::string& path : NumberedInputs(files, "segment")) {
-    DASM_ASSIGN_OR_RETURN(const SetData segment, LoadSet(path));
-    DASM_RETURN_IF_ERROR(CheckSet(segment, data, path));
-    if (!segment.source.defined()) continue;
-    const at::Tensor source = segment.source.contiguous();
-    const int64_t* first = source.data_ptr<int64_t>();
-    used.insert(first, first + source.numel());
-  }
-  return used;
-}
 
 // By class; without an input "pool" no class has one.
 absl::StatusOr<std::vector<ClassPool>> ClassPools(const TaskFiles& files,
@@ -64,7 +50,7 @@ absl::StatusOr<TaskOutcome> DistillSegment(
   DASM_ASSIGN_OR_RETURN(std::vector<ClassPool> pools,
                         ClassPools(context.files, *data));
   DASM_ASSIGN_OR_RETURN(const absl::flat_hash_set<int64_t> used,
-                        UsedSources(context.files, *data));
+                        TileSources(context.files, *data));
 
   SegmentDistiller::Options options;
   options.parameters = parameters;

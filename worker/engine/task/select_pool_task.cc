@@ -11,6 +11,7 @@
 #include "worker/engine/pool/pool_diagnostics.h"
 #include "worker/engine/pool/select_pool.h"
 #include "worker/engine/task/pool_file.h"
+#include "worker/engine/task/tile_sources.h"
 
 namespace dasm {
 namespace {
@@ -61,6 +62,14 @@ nlohmann::json Summary(const Pool& pool, const PoolDiagnostics& diagnostics) {
     summary["learned_fraction_by_decile"] =
         *diagnostics.learned_fraction_by_decile;
   }
+  if (diagnostics.learned_fraction_tile_sources) {
+    summary["learned_fraction_tile_sources"] =
+        *diagnostics.learned_fraction_tile_sources;
+  }
+  if (diagnostics.learned_fraction_other_images) {
+    summary["learned_fraction_other_images"] =
+        *diagnostics.learned_fraction_other_images;
+  }
   return summary;
 }
 
@@ -86,13 +95,14 @@ absl::StatusOr<TaskOutcome> SelectPoolTask(
   const Pool pool =
       SelectPool(parameters, samples.labels, samples.classes, statistics);
 
+  PoolReferences references;
   PoolFile previous_file;
-  std::optional<PreviousPool> previous;
   if (HasInput(files, "previous_pool")) {
     DASM_ASSIGN_OR_RETURN(const std::string path,
                           InputPath(files, "previous_pool"));
     DASM_ASSIGN_OR_RETURN(previous_file, LoadPool(path, samples.size()));
-    previous = PreviousPool{previous_file.members, previous_file.learned};
+    references.previous =
+        PreviousPool{previous_file.members, previous_file.learned};
   }
   std::vector<double> reference_el2n;
   if (HasInput(files, "reference_scores")) {
@@ -104,10 +114,19 @@ absl::StatusOr<TaskOutcome> SelectPoolTask(
         ComputeStatistics(
             {samples.labels, samples.classes, {reference.probabilities}}));
     reference_el2n = of_reference.el2n;
+    references.el2n = reference_el2n;
   }
-  DASM_ASSIGN_OR_RETURN(const PoolDiagnostics diagnostics,
-                        DiagnosePool(parameters, samples, statistics, pool,
-                                     previous, reference_el2n));
+  std::vector<uint8_t> is_source;
+  if (!NumberedInputs(files, "segment").empty()) {
+    DASM_ASSIGN_OR_RETURN(const absl::flat_hash_set<int64_t> sources,
+                          TileSources(files, *data));
+    is_source.resize(samples.size());
+    for (int64_t i : sources) is_source[i] = 1;
+    references.tile_sources = is_source;
+  }
+  DASM_ASSIGN_OR_RETURN(
+      const PoolDiagnostics diagnostics,
+      DiagnosePool(parameters, samples, statistics, pool, references));
   Outputs outputs(context);
   DASM_RETURN_IF_ERROR(WritePool(pool, statistics, &outputs));
   return outputs.Finish(Summary(pool, diagnostics));

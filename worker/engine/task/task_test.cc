@@ -126,6 +126,7 @@ TEST_F(TwoSegments, GoFromDataToAVerifiableSet) {
   EXPECT_EQ(pool.summary["rule"], "misclassified");
   EXPECT_EQ(pool.summary["learned_fraction_by_decile"].size(), 10);
   EXPECT_FALSE(pool.summary.contains("jaccard_previous"));
+  EXPECT_FALSE(pool.summary.contains("learned_fraction_tile_sources"));
   const auto members = Values<uint8_t>(pool.outputs.at("pool"), "members");
   int64_t sum = 0;
   for (int c = 0; c < 3; ++c) {
@@ -136,6 +137,17 @@ TEST_F(TwoSegments, GoFromDataToAVerifiableSet) {
   EXPECT_EQ(std::count(members.begin(), members.end(), 1), sum);
   to_select["previous_pool"] = pool.outputs.at("pool");
   EXPECT_EQ(Must(select, to_select).summary["jaccard_previous"], 1.0);
+
+  // The first segment has 3 images of 4 tiles, each of an image of its own.
+  to_select["segment.1"] = first.outputs.at("segment");
+  const GangRun split = Must(select, to_select);
+  EXPECT_NEAR(
+      (12 * split.summary["learned_fraction_tile_sources"].get<double>() +
+       60 * split.summary["learned_fraction_other_images"].get<double>()) /
+          72,
+      split.summary["learned_fraction"].get<double>(), 1e-12);
+  // They tell of the pool and do not change it.
+  EXPECT_EQ(split.outputs, pool.outputs);
 
   Inputs to_distill = data;
   to_distill["segment.1"] = first.outputs.at("segment");
