@@ -59,11 +59,19 @@ inline constexpr MetricName kGrpcServerHandled = {
 inline constexpr MetricName kGrpcServerHandlingSeconds = {
     "grpc_server_handling_seconds", "Time from call to answer."};
 
-// On a worker, while a segment runs there. Labels: job, segment.
+// On the coordinator: below --min-free no new work is taken.
+inline constexpr MetricName kStoreFreeBytes = {
+    "dasm_store_free_bytes", "Free bytes on the disk of database and blobs."};
+
+// On a worker, while a segment runs there. Labels: task, segment.
 inline constexpr MetricName kDistillMatchingLoss = {
     "dasm_distill_matching_loss",
     "Matching loss that the running segment reported last."};
-// Labels: job, segment.
+// Labels: task, segment.
+inline constexpr MetricName kDistillGradientNorm = {
+    "dasm_distill_grad_norm",
+    "Norm of the image gradient that the running segment reported last."};
+// Labels: task, segment.
 inline constexpr MetricName kDistillStepSeconds = {
     "dasm_distill_step_seconds",
     "Seconds a step of the running segment took last."};

@@ -39,6 +39,7 @@ ManagerMetrics::ManagerMetrics(Metrics* metrics)
       retries_(metrics->Counters(kRetries)),
       cache_(metrics->Counters(kActionCacheRequests)),
       workers_(metrics->Gauges(kWorkers)),
+      free_bytes_(metrics->Gauges(kStoreFreeBytes)),
       queue_wait_(
           &metrics->Histograms(kQueueWaitSeconds).Add({}, WaitBuckets())),
       commit_(
@@ -93,6 +94,10 @@ void ManagerMetrics::SetPending(const std::map<std::string, int>& by_reason) {
     pending_.Add({{"reason", reason}})
         .Set(it == by_reason.end() ? 0 : it->second);
   }
+}
+
+void ManagerMetrics::SetFreeBytes(int64_t bytes) {
+  free_bytes_.Add({}).Set(static_cast<double>(bytes));
 }
 
 }  // namespace dasm

@@ -36,6 +36,8 @@ class ManagerMetrics {
   void SetJobs(const std::map<JobState, int64_t>& jobs);
   void SetWorkers(const std::map<std::string, int>& by_state);
   void SetPending(const std::map<std::string, int>& by_reason);
+  // There is no gauge before the first call: no alert on a 0 never measured.
+  void SetFreeBytes(int64_t bytes);
 
  private:
   prometheus::Family<prometheus::Gauge>& jobs_;
@@ -45,6 +47,7 @@ class ManagerMetrics {
   prometheus::Family<prometheus::Counter>& retries_;
   prometheus::Family<prometheus::Counter>& cache_;
   prometheus::Family<prometheus::Gauge>& workers_;
+  prometheus::Family<prometheus::Gauge>& free_bytes_;
   prometheus::Histogram* queue_wait_;
   prometheus::Histogram* commit_;
   prometheus::Histogram* cycle_;

@@ -1,23 +1,11 @@
 #include "worker/agent/segment_gauges.h"
 
 namespace dasm {
-namespace {
-
-prometheus::Family<prometheus::Gauge>* Build(Metrics* metrics, const char* name,
-                                             const char* help) {
-  return &prometheus::BuildGauge().Name(name).Help(help).Register(
-      metrics->registry());
-}
-
-}  // namespace
 
 SegmentGauges::SegmentGauges(Metrics* metrics)
-    : matching_loss_(Build(metrics, "dasm_distill_matching_loss",
-                           "Matching loss of a segment that runs here")),
-      gradient_norm_(Build(metrics, "dasm_distill_grad_norm",
-                           "Image gradient norm of a segment that runs here")),
-      step_seconds_(Build(metrics, "dasm_distill_step_seconds",
-                          "Seconds a step of a segment that runs here")) {}
+    : matching_loss_(&metrics->Gauges(kDistillMatchingLoss)),
+      gradient_norm_(&metrics->Gauges(kDistillGradientNorm)),
+      step_seconds_(&metrics->Gauges(kDistillStepSeconds)) {}
 
 void SegmentGauges::Set(Family* family, const Segment& segment, double value) {
   prometheus::Gauge*& gauge = gauges_[{family, segment.task}];
