@@ -239,7 +239,8 @@ absl::Status ErrnoStatus(int error, std::string_view what) {
       return absl::PermissionDeniedError(message);
     case ENOSPC:
     case EDQUOT:
-      return absl::ResourceExhaustedError(message);
+      return absl::ResourceExhaustedError(
+          absl::StrCat(message, "; free some space on its file system"));
     default:
       return absl::UnavailableError(message);
   }

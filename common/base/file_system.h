@@ -20,7 +20,8 @@ namespace dasm {
 // removed by whoever owns the folder.
 inline constexpr std::string_view kTemporaryPrefix = ".tmp-";
 
-// "`what`: No space left on device" with the code that FileSystem promises.
+// "`what`: Is a directory" with the code that FileSystem promises; a full disk
+// with the remedy.
 absl::Status ErrnoStatus(int error, std::string_view what);
 
 // Thread-safe. Errors name the path and errno: NOT_FOUND, PERMISSION_DENIED,

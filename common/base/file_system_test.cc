@@ -158,8 +158,10 @@ TEST(ErrnoStatus, MapsWhatACallerActsOn) {
   EXPECT_EQ(ErrnoStatus(EDQUOT, "p").code(),
             absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ErrnoStatus(EIO, "p").code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ErrnoStatus(EISDIR, "/d/f").message(), "/d/f: Is a directory");
   EXPECT_EQ(ErrnoStatus(ENOSPC, "/d/f").message(),
-            "/d/f: No space left on device");
+            "/d/f: No space left on device; free some space on its file "
+            "system");
 }
 
 TEST(NetworkFileSystem, IsKnownByItsMagicNumber) {

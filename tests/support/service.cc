@@ -15,16 +15,28 @@ std::string Binary(const std::string& name) {
   return absl::StrCat(DASM_BINARY_DIR, "/", name);
 }
 
-Service::Service(std::string folder, std::string data, double lease)
-    : folder_(std::move(folder)), data_(std::move(data)), lease_(lease) {}
+Service::Service(std::string folder, std::string data, double lease,
+                 std::vector<std::string> coordinator_flags)
+    : folder_(std::move(folder)),
+      data_(std::move(data)),
+      lease_(lease),
+      coordinator_flags_(std::move(coordinator_flags)) {}
 
 std::string Service::StartCoordinator() {
+  std::vector<std::string> argv = {Binary("dasm-coordinator"),
+                                   "--state",
+                                   state("coordinator"),
+                                   "--listen",
+                                   address(),
+                                   "--http",
+                                   "127.0.0.1:0",
+                                   "--data",
+                                   data_,
+                                   "--lease",
+                                   absl::StrCat(lease_)};
+  argv.insert(argv.end(), coordinator_flags_.begin(), coordinator_flags_.end());
   coordinator_ = std::make_unique<Process>(
-      std::vector<std::string>{Binary("dasm-coordinator"), "--state",
-                               state("coordinator"), "--listen", address(),
-                               "--http", "127.0.0.1:0", "--data", data_,
-                               "--lease", absl::StrCat(lease_)},
-      absl::StrCat(folder_, "/coordinator.log"));
+      std::move(argv), absl::StrCat(folder_, "/coordinator.log"));
   return coordinator_->ReadLine();
 }
 

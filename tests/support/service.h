@@ -16,8 +16,9 @@ std::string Binary(const std::string& name);
 class Service {
  public:
   // State, logs and the coordinator's socket lie below `folder`, data sets in
-  // `data`. The lease is `lease` seconds.
-  Service(std::string folder, std::string data, double lease = 5);
+  // `data`. The lease is `lease` seconds; `coordinator_flags` come last.
+  Service(std::string folder, std::string data, double lease = 5,
+          std::vector<std::string> coordinator_flags = {});
 
   // Starts it (again: on the same state) and returns its ready line, which is
   // empty when it refused.
@@ -43,6 +44,7 @@ class Service {
   const std::string folder_;
   const std::string data_;
   const double lease_;
+  const std::vector<std::string> coordinator_flags_;
   std::unique_ptr<Process> coordinator_;
   std::unique_ptr<Process> worker_;
 };
