@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "client/command/commands.h"
@@ -47,15 +48,45 @@ std::string Annotated(const v1::ExplainJobResponse& response) {
 }
 
 std::vector<std::string> Row(const std::string& id, const std::string& kind,
-                             const std::string& parents, const v1::Cost& cost) {
+                             int ranks, const std::string& parents,
+                             const v1::Cost& cost) {
   return {id,
           kind,
+          ranks > 0 ? absl::StrCat(ranks) : "",
           cost.steps() > 0 ? absl::StrCat(cost.steps()) : "",
           absl::StrCat(HumanCount(cost.flops()), "FLOP"),
           HumanBytes(cost.memory_bytes()),
           HumanBytes(cost.artifact_bytes()),
-          HumanBytes(cost.reduced_bytes_per_step()),
+          cost.reduced_bytes_per_step() > 0
+              ? HumanBytes(cost.reduced_bytes_per_step())
+              : "",
           parents};
+}
+
+std::string Seconds(double seconds) {
+  return absl::StrFormat("%.3g ms", seconds * 1e3);
+}
+
+std::string ScalingTable(const v1::Scaling& scaling) {
+  Table table({"RANKS", "MATCH", "TRAIN", "REDUNDANT", "SENT/STEP", "LINK",
+               "EXCHANGE", "SPEED-UP", "WITH TRAINER", "LIMIT"});
+  const auto times = [](double value) {
+    return value > 0 ? absl::StrFormat("%.2f", value) : "";
+  };
+  for (const v1::ScalingRow& row : scaling.rows()) {
+    for (const v1::ScalingLink& link : row.links()) {
+      table.Add({absl::StrCat(row.ranks()), Seconds(row.match_seconds()),
+                 Seconds(row.train_seconds()), Seconds(row.redundant_seconds()),
+                 HumanBytes(static_cast<double>(row.sent_bytes())), link.link(),
+                 Seconds(link.exchange_seconds()), times(link.speedup()),
+                 times(link.trainer_speedup()), link.limit()});
+    }
+  }
+  return absl::StrCat(
+      "a step of ", scaling.task(),
+      ", modelled: arithmetic and bytes are counted, a rank is taken to "
+      "sustain ",
+      HumanCount(scaling.flops_per_second()), "FLOP/s\n", table.ToString());
 }
 
 absl::StatusOr<int> Explain(Context* context, const ExplainOptions& options) {
@@ -88,14 +119,20 @@ absl::StatusOr<int> Explain(Context* context, const ExplainOptions& options) {
     return kExitOk;
   }
   *context->out << Annotated(response) << "\n";
-  Table table({"TASK", "KIND", "STEPS", "ARITHMETIC", "MEMORY", "ARTIFACTS",
-               "REDUCED/STEP", "AFTER"});
+  Table table({"TASK", "KIND", "RANKS", "STEPS", "ARITHMETIC", "MEMORY",
+               "ARTIFACTS", "REDUCED/STEP", "AFTER"});
   for (const v1::PlannedTask& task : response.tasks()) {
-    table.Add(Row(task.id(), task.kind(), absl::StrJoin(task.parents(), " "),
-                  task.cost()));
+    table.Add(Row(task.id(), task.kind(), task.ranks(),
+                  absl::StrJoin(task.parents(), " "), task.cost()));
   }
-  table.Add(Row("total", "", "", response.total()));
+  table.Add(Row("total", "", 0, "", response.total()));
   *context->out << table.ToString();
+  if (response.has_scaling()) {
+    *context->out << "\n" << ScalingTable(response.scaling());
+  }
+  for (const std::string& warning : response.warnings()) {
+    *context->out << "\nwarning: " << warning << "\n";
+  }
   return kExitOk;
 }
 
@@ -107,6 +144,7 @@ void AddExplain(CLI::App* app, Context* context) {
       "explain",
       "Show the expanded spec with the origin of each value, the task graph "
       "and the predicted cost");
+  verb->footer("Example: dasmctl explain job.yaml --set images_per_class=10");
   verb->add_option("-f,--file,file", options->source.file,
                    "Job file, YAML or JSON; - for standard input");
   options->source.AddOptions(verb);

@@ -25,6 +25,27 @@ std::string Progress(const v1::Task& task) {
   return text;
 }
 
+// Where the ranks of running gangs are.
+std::string Gangs(const v1::Job& job) {
+  std::string text;
+  for (const v1::Task& task : job.tasks()) {
+    if (task.gang().empty()) continue;
+    const int wanted = job.expanded_spec().resources().ranks();
+    absl::StrAppend(
+        &text, "\n", LastPart(task.name()), " runs on ", task.gang_size(),
+        task.gang_size() < wanted ? absl::StrCat(" of ", wanted, " ranks\n")
+                                  : " ranks\n");
+    Table table({"RANK", "WORKER", "ENDPOINT"});
+    for (const v1::GangRank& member : task.gang()) {
+      table.Add(
+          {absl::StrCat(member.rank()), member.worker(),
+           member.endpoint().empty() ? "not there yet" : member.endpoint()});
+    }
+    absl::StrAppend(&text, table.ToString());
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string StateName(v1::Job::State state) {
@@ -104,10 +125,14 @@ std::string DescribeJob(const v1::Job& job, absl::Time now) {
                             task.failure().message());
     }
     if (task.cached()) reason = "cached";
+    if (task.replanned_micro_batch() > 0 && reason.empty()) {
+      reason = absl::StrCat("out of memory before, now micro-batches of ",
+                            task.replanned_micro_batch());
+    }
     table.Add({LastPart(task.name()), task.kind(), StateName(task.state()),
                Progress(task), task.worker(), reason});
   }
-  return absl::StrCat(text, "\n", table.ToString());
+  return absl::StrCat(text, "\n", table.ToString(), Gangs(job));
 }
 
 }  // namespace dasm

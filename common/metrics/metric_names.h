@@ -26,6 +26,10 @@ inline constexpr MetricName kPendingTasks = {
 inline constexpr MetricName kAttempts = {
     "dasm_attempts_total",
     "Attempts that ended, by task kind and SUCCEEDED or failure class."};
+// Labels: kind.
+inline constexpr MetricName kSlotSeconds = {
+    "dasm_slot_seconds_total",
+    "Seconds that attempts held slots, each rank counted."};
 // Labels: cause.
 inline constexpr MetricName kRetries = {
     "dasm_retries_total", "Tasks queued again, by failure class."};

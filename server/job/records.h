@@ -70,6 +70,23 @@ struct SourceFileRecord {
   std::string digest;
 };
 
+// How the ranks of a task run together. It is not in the action key: with
+// reduction "fast" the parameters hold the number of ranks.
+struct GangPolicy {
+  // After an attempt without a result it waits `regroup_wait` seconds for
+  // `ranks` slots, then goes on with as many as are free, at least these.
+  int min_ranks = 1;  // 1 .. ranks
+  double regroup_wait = 30;
+  std::string reduction = "ordered";    // or "fast"
+  std::string exchange = "every_step";  // or "deferred"
+};
+
+// What is predicted to be resident, for finding the micro-batch that fits.
+struct MemoryRecord {
+  int64_t fixed_bytes = 0;
+  int64_t bytes_per_image = 0;  // of a micro-batch; 0: not predicted
+};
+
 struct TaskRecord {
   std::string job;
   std::string id;  // "segment-1"
@@ -77,7 +94,11 @@ struct TaskRecord {
   std::string parameters_json;                // canonical
   std::map<std::string, InputSource> inputs;  // by input name
   std::vector<SourceFileRecord> source_files;
-  int ranks = 1;
+  int ranks = 1;  // slots that it is started on
+  GangPolicy gang;
+  MemoryRecord memory;
+  bool replan_on_oom = false;
+  int replanned_micro_batch = 0;  // after running out of memory; 0: as planned
   TaskState state = TaskState::kWaiting;
   std::string action_key;  // empty until every input is known
   bool cached = false;
@@ -100,7 +121,9 @@ struct ActionRecord {
   std::map<std::string, BlobRef> inputs;
   std::vector<SourceFileRecord> source_files;
   std::string numerics_class;
-  int ranks = 1;
+  int ranks = 1;  // slots that it is started on
+  GangPolicy gang;
+  MemoryRecord memory;
   double checkpoint_interval = 60;
   ActionState state = ActionState::kPending;
   uint64_t fence = 0;  // of the newest attempt; 0: none yet
@@ -109,7 +132,11 @@ struct ActionRecord {
                                        // checkpoint
   absl::Time not_before = absl::InfinitePast();  // back-off
   std::string avoid_worker;  // the last attempt failed there for its own reason
-  std::string worker;        // of the running attempt
+  // The last attempt was a gang's: until then it waits for its old size.
+  // InfinitePast: none was started since it is wanted.
+  absl::Time regroup_until = absl::InfinitePast();
+  std::vector<std::string> workers;  // of the running attempt, by rank
+  std::string worker;  // the same for people: each once, by commas
   std::vector<CheckpointRecord> checkpoints;    // newest first, at most two
   std::map<std::string, OutputRecord> outputs;  // by output name; SUCCEEDED
   std::string summary_json;

@@ -33,6 +33,7 @@ constexpr std::array kTaskMoves = {
     Move<TaskState>{TaskState::kWaiting, TaskState::kCancelled},  // 9
     Move<TaskState>{TaskState::kPending, TaskState::kCancelled},  // 9
     Move<TaskState>{TaskState::kRunning, TaskState::kCancelled},  // 9
+    Move<TaskState>{TaskState::kPending, TaskState::kWaiting},    // 10
 };
 
 constexpr std::array kActionMoves = {

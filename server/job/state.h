@@ -14,6 +14,9 @@
 //      without a result and will be retried
 //   7  its action has a result (from WAITING and PENDING too: a cache hit)
 //   8  FAILED when its action failed; 9 CANCELLED with its job
+//   10 PENDING -> WAITING: its action ran out of memory and the task was
+//   planned
+//      anew with a smaller micro-batch, so with another action
 //
 //   action  PENDING -a-> RUNNING -b-> SUCCEEDED | FAILED
 //   a  an attempt was placed; back (a') when it ended without a result

@@ -44,7 +44,7 @@ TEST(JobState, MovesAreThoseOfThePicture) {
 TEST(TaskState, MovesAreThoseOfThePicture) {
   EXPECT_THAT(Matrix(kTaskStates),
               testing::ElementsAre("xx.x.x",    // WAITING: 5, 7, 9
-                                   ".xxxxx",    // PENDING: 6, 7, 8, 9
+                                   "xxxxxx",    // PENDING: 6, 7, 8, 9, 10
                                    ".xxxxx",    // RUNNING: 6', 7, 8, 9
                                    "......",    // SUCCEEDED
                                    "......",    // FAILED

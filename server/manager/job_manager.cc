@@ -31,7 +31,8 @@ JobManager::JobManager(Options options, Parts parts)
       table_(parts_.clock, options_.tool_version),
       workers_(parts_.clock, options_.lease,
                static_cast<uint64_t>(std::max<int64_t>(
-                   1, absl::ToUnixMicros(parts_.clock->Now())))) {}
+                   1, absl::ToUnixMicros(parts_.clock->Now())))),
+      gangs_(parts_.clock) {}
 
 absl::StatusOr<std::unique_ptr<JobManager>> JobManager::Create(Options options,
                                                                Parts parts) {
@@ -82,6 +83,8 @@ void JobManager::Stop() {
       });
       worker.held.reset();
     }
+    gangs_.Refuse(absl::UnavailableError("the coordinator is stopping"),
+                  &after);
   }
   for (auto& call : after) std::move(call)();
   hub_.Close();
@@ -171,6 +174,7 @@ void JobManager::Step() {
           });
       worker.held.reset();
     }
+    TendGangs(&after);
   }
   for (auto& call : after) std::move(call)();
   for (bool more = true; more;) {
@@ -246,13 +250,14 @@ JobManager::QueueKey JobManager::KeyOf(const JobRecord& job) {
 }
 
 void JobManager::MeasureFreeSpace() {
-  if (parts_.free_bytes == nullptr || options_.min_free_bytes <= 0) return;
+  if (parts_.free_bytes == nullptr) return;
   {
     absl::MutexLock lock(&mutex_);
     if (parts_.clock->Steady() < space_at_) return;
     space_at_ = parts_.clock->Steady() + absl::Seconds(1);
   }
   const absl::StatusOr<int64_t> free = parts_.free_bytes();
+  if (free.ok()) metrics_.SetFreeBytes(*free);
   absl::MutexLock lock(&mutex_);
   const bool full = free.ok() && *free < options_.min_free_bytes;
   if (full != nearly_full_) {

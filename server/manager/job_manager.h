@@ -40,9 +40,11 @@
 #include "common/metrics/metrics.h"
 #include "dasm/v1/job.pb.h"
 #include "server/manager/event_hub.h"
+#include "server/manager/gang_table.h"
 #include "server/manager/job_proto.h"
 #include "server/manager/live_table.h"
 #include "server/manager/manager_metrics.h"
+#include "server/manager/pool_needs.h"
 #include "server/manager/submission.h"
 #include "server/manager/worker_table.h"
 #include "server/store/job_store.h"
@@ -95,6 +97,9 @@ class JobManager {
   void Step();
 
   //   INVALID_ARGUMENT, FAILED_PRECONDITION (PrepareSubmission)
+  //   FAILED_PRECONDITION reason NO_SUCH_POOL: more ranks than the workers of
+  //                       any class have slots, or a precision that none has;
+  //                       while no worker is known everything is accepted
   //   ALREADY_EXISTS      reason REQUEST_ID_REUSED: with another spec
   //   RESOURCE_EXHAUSTED  reason STORE_NEARLY_FULL
   // With `validate_only` the job has no id.
@@ -115,17 +120,28 @@ class JobManager {
   //   INVALID_ARGUMENT  worker, incarnation or slots
   void Synchronize(WorkerReport report,
                    absl::AnyInvocable<void(absl::StatusOr<Orders>)> done);
-  // ABORTED (STALE_FENCE); FAILED_PRECONDITION (MISSING_BLOBS). Idempotent.
+  // Brings one rank of a running gang and takes all of them, with the secret
+  // that they prove to each other. `done` is called once, from any thread: when
+  // the gang is complete, or incomplete after at most ten seconds.
+  //   ABORTED (STALE_FENCE)  also for a gang that can never meet: it is ended,
+  //                          as SPEC for two ranks on one device, as
+  //                          COLLECTIVE for a rank that moved
+  //   INVALID_ARGUMENT       member.*: not a rank that runs on `worker`, or not
+  //                          an endpoint
+  void JoinGang(const std::string& worker, const std::string& key,
+                uint64_t fence, GangMember member, GangTable::Done done);
+  // ABORTED (STALE_FENCE); FAILED_PRECONDITION (MISSING_BLOBS, NOT_RANK_ZERO:
+  // from another worker than that of rank 0). Idempotent.
   absl::Status CommitResult(const std::string& worker, const std::string& key,
                             uint64_t fence,
                             std::map<std::string, OutputRecord> outputs,
                             const std::string& summary_json, double seconds);
-  // ABORTED (STALE_FENCE).
+  // From any rank: ends the attempt of all. ABORTED (STALE_FENCE).
   absl::Status ReportFailure(const std::string& worker, const std::string& key,
                              uint64_t fence, FailureClass failure,
                              const std::string& message);
-  // ABORTED (STALE_FENCE); FAILED_PRECONDITION (MISSING_BLOBS). One that is
-  // not newer than the newest is ignored.
+  // ABORTED (STALE_FENCE); FAILED_PRECONDITION (MISSING_BLOBS, NOT_RANK_ZERO).
+  // One that is not newer than the newest is ignored.
   absl::Status CommitCheckpoint(const std::string& worker,
                                 const std::string& key, uint64_t fence,
                                 CheckpointRecord checkpoint);
@@ -168,7 +184,7 @@ class JobManager {
   bool Admit();
   // One queued job with its tasks, from the store into memory.
   absl::Status BringIn(const std::string& project, const std::string& id,
-                       const std::string& numerics_class);
+                       bool resolve_class);
   // True when a task was bound.
   bool BindTasks();
   void Schedule();
@@ -197,10 +213,23 @@ class JobManager {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::string PendingReason(const JobRecord& job, const TaskRecord& task)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A ready worker still has a rank of an attempt of the pending action.
+  bool IsEnding(const std::string& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int BusySlots(const LiveWorker& worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // The class of the ready worker with most slots, ties by name; empty when
-  // there is none.
-  std::string BestClass() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The class for a job: that of the ready worker with most slots, ties by
+  // name, among the classes that could ever run it if there is one. Empty when
+  // no worker is ready.
+  std::string BestClass(const PoolNeeds& needs = {})
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Slots by numerics class of the workers that are heard of.
+  std::map<std::string, int> PoolSlots() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckPool(const JobSpec& spec);
+  // OK unless `worker` does not run rank 0 of the action's attempt.
+  absl::Status CheckRankZero(const LiveAction& action,
+                             const std::string& worker)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Held JoinGang calls that are due, and gangs whose attempt has ended.
+  void TendGangs(After* after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RemoveUnreferenced(const std::string& digest);
   static QueueKey KeyOf(const JobRecord& job);
 
@@ -212,6 +241,7 @@ class JobManager {
   absl::Mutex mutex_;
   LiveTable table_ ABSL_GUARDED_BY(mutex_);
   WorkerTable workers_ ABSL_GUARDED_BY(mutex_);
+  GangTable gangs_ ABSL_GUARDED_BY(mutex_);
   std::map<QueueKey, QueuedJob> queue_ ABSL_GUARDED_BY(mutex_);
   int in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;

@@ -36,6 +36,7 @@ absl::StatusOr<JobRecord> JobManager::CreateJob(const std::string& project,
   DASM_RETURN_IF_ERROR(CheckFreeSpace());
   DASM_ASSIGN_OR_RETURN(const Submission submission,
                         PrepareSubmission(spec, *parts_.roots, parts_.blobs));
+  DASM_RETURN_IF_ERROR(CheckPool(submission.expanded.spec));
   NewJob created =
       MakeJob(submission, spec, project, request_id, parts_.clock->Now());
   if (validate_only) {
@@ -88,7 +89,15 @@ absl::StatusOr<JobRecord> JobManager::CreateJob(const std::string& project,
 }
 
 absl::StatusOr<Submission> JobManager::Explain(const v1::JobSpec& spec) {
-  return PrepareSubmission(spec, *parts_.roots, parts_.blobs);
+  DASM_ASSIGN_OR_RETURN(Submission submission,
+                        PrepareSubmission(spec, *parts_.roots, parts_.blobs));
+  // It explains what these workers could not run, too.
+  const absl::Status pool = CheckPool(submission.expanded.spec);
+  if (!pool.ok()) {
+    submission.graph.warnings.push_back(
+        absl::StrCat(FieldOf(pool), ": ", std::string(pool.message())));
+  }
+  return submission;
 }
 
 std::string JobManager::PendingReason(const JobRecord& job,
@@ -141,6 +150,7 @@ absl::StatusOr<JobView> JobManager::GetJob(const JobName& name,
         entry.action = action->record;
         if (entry.task.state == TaskState::kRunning) {
           entry.progress = action->progress;
+          entry.endpoints = gangs_.Endpoints(key, action->record.fence);
         }
       }
     }
@@ -194,7 +204,8 @@ absl::StatusOr<JobRecord> JobManager::CancelJob(const JobName& name,
       };
       mutex_.AwaitWithTimeout(absl::Condition(&entered), absl::Seconds(2));
     }
-    DASM_RETURN_IF_ERROR(BringIn(name.project, name.job, ""));
+    DASM_RETURN_IF_ERROR(
+        BringIn(name.project, name.job, /*resolve_class=*/false));
   }
 }
 

@@ -8,6 +8,7 @@
 #include "common/base/error.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "common/spec/job_spec_proto.h"
 #include "server/job/state.h"
 #include "server/manager/job_manager.h"
 
@@ -22,23 +23,48 @@ constexpr size_t kLiveJobsIdleFactor = 8;
 
 }  // namespace
 
-std::string JobManager::BestClass() {
-  std::string best;
-  int most = 0;
+std::map<std::string, int> JobManager::PoolSlots() {
+  std::map<std::string, int> pools;
+  for (const auto& [id, worker] : workers_.all()) {
+    if (workers_.StateOf(id) == WorkerState::kUnknown) continue;
+    pools[worker.report.numerics_class] += worker.report.slots;
+  }
+  return pools;
+}
+
+absl::Status JobManager::CheckPool(const JobSpec& spec) {
+  absl::MutexLock lock(&mutex_);
+  return CheckPools(NeedsOf(spec), PoolSlots());
+}
+
+std::string JobManager::BestClass(const PoolNeeds& needs) {
+  const std::map<std::string, int> pools = PoolSlots();
+  std::tuple<bool, int> best = {false, 0};
+  std::string chosen;
   for (const auto& [id, worker] : workers_.all()) {  // in order of name
     if (workers_.StateOf(id) != WorkerState::kReady) continue;
-    if (worker.report.slots > most) {
-      most = worker.report.slots;
-      best = worker.report.numerics_class;
+    const std::string& own = worker.report.numerics_class;
+    const std::tuple<bool, int> merit = {CanRun(needs, own, pools.at(own)),
+                                         worker.report.slots};
+    if (worker.report.slots > 0 && merit > best) {
+      best = merit;
+      chosen = own;
     }
   }
-  return best;
+  return chosen;
 }
 
 absl::Status JobManager::BringIn(const std::string& project,
-                                 const std::string& id,
-                                 const std::string& numerics_class) {
+                                 const std::string& id, bool resolve_class) {
   DASM_ASSIGN_OR_RETURN(JobRecord job, parts_.store->GetJob(project, id));
+  PoolNeeds needs;
+  v1::JobSpec expanded;
+  if (resolve_class && expanded.ParseFromString(job.expanded_spec)) {
+    // Written by this service; what another one wrote may not expand any more,
+    // and then fails where it is planned.
+    const auto spec = ExpandSpec(expanded);
+    if (spec.ok()) needs = NeedsOf(spec->spec);
+  }
   DASM_ASSIGN_OR_RETURN(std::vector<TaskRecord> tasks,
                         parts_.store->GetTasks(id));
   for (int attempt = 0; attempt < 10; ++attempt) {
@@ -65,12 +91,16 @@ absl::Status JobManager::BringIn(const std::string& project,
     DASM_RETURN_IF_ERROR(CheckReady());
     const QueueKey key = KeyOf(job);
     if (!queue_.contains(key)) return absl::OkStatus();
+    const std::string numerics_class =
+        resolve_class ? BestClass(needs) : std::string();
+    // The last worker has just gone: it stays in the queue.
+    if (resolve_class && numerics_class.empty()) return absl::OkStatus();
     queue_.erase(key);
     for (ActionRecord& action : actions) table_.AddAction(std::move(action));
     Changes changes;
     table_.AddJob(std::move(job), std::move(tasks), &changes);
     LiveJob* live = table_.FindJob(id);
-    if (live->record.numerics_class.empty() && !numerics_class.empty()) {
+    if (live->record.numerics_class.empty() && resolve_class) {
       table_.ResolveClass(live, numerics_class, &changes);
     }
     if (!changes.empty()) Enqueue(std::move(changes), nullptr);
@@ -82,14 +112,12 @@ absl::Status JobManager::BringIn(const std::string& project,
 bool JobManager::Admit() {
   bool any = false;
   for (;;) {
-    std::string numerics_class;
     std::string project;
     std::string id;
     {
       absl::MutexLock lock(&mutex_);
       if (!CheckReady().ok() || queue_.empty()) return any;
-      numerics_class = BestClass();
-      if (numerics_class.empty()) return any;
+      if (BestClass().empty()) return any;
       size_t slots = 0;
       for (const auto& [name, worker] : workers_.all()) {
         if (workers_.StateOf(name) == WorkerState::kReady) {
@@ -109,7 +137,7 @@ bool JobManager::Admit() {
       id = std::get<2>(key);
       project = queued.project;
     }
-    const absl::Status status = BringIn(project, id, numerics_class);
+    const absl::Status status = BringIn(project, id, /*resolve_class=*/true);
     if (!status.ok()) {
       DASM_LOG(ERROR, "queued job could not be read")
           .Kv("job", id)

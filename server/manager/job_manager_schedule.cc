@@ -1,8 +1,10 @@
 // The part of JobManager that places pending actions on workers.
+#include <algorithm>
 #include <map>
 #include <set>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/manager/job_manager.h"
 #include "server/scheduler/scheduler.h"
 
@@ -14,8 +16,9 @@ int JobManager::BusySlots(const LiveWorker& worker) {
   std::set<AttemptName> counted;
   for (const std::string& key : table_.RunningOn(id)) {
     const LiveAction* action = table_.FindAction(key);
-    for (size_t rank = 0; rank < action->workers.size(); ++rank) {
-      if (action->workers[rank] != id) continue;
+    const std::vector<std::string>& workers = action->record.workers;
+    for (size_t rank = 0; rank < workers.size(); ++rank) {
+      if (workers[rank] != id) continue;
       counted.insert({key, action->record.fence, static_cast<int>(rank)});
       ++busy;
     }
@@ -25,6 +28,16 @@ int JobManager::BusySlots(const LiveWorker& worker) {
     if (!counted.contains(attempt)) ++busy;
   }
   return busy;
+}
+
+bool JobManager::IsEnding(const std::string& key) {
+  for (const auto& [id, worker] : workers_.all()) {
+    if (workers_.StateOf(id) != WorkerState::kReady) continue;
+    for (const AttemptName& attempt : worker.report.running) {
+      if (attempt.key == key) return true;
+    }
+  }
+  return false;
 }
 
 void JobManager::Schedule() {
@@ -55,11 +68,26 @@ void JobManager::Schedule() {
     SchedulerRequest request;
     request.key = key;
     request.ranks = record.ranks;
+    // With reduction fast the size is part of the key.
+    request.min_ranks = record.gang.reduction == "fast"
+                            ? record.ranks
+                            : std::min(record.gang.min_ranks, record.ranks);
+    if (record.regroup_until != absl::InfinitePast()) {
+      // It does not shrink by the slots that its last attempt is just leaving.
+      request.regroup_until =
+          IsEnding(key)
+              ? std::max(record.regroup_until, snapshot.now + absl::Seconds(1))
+              : record.regroup_until;
+    }
     request.priority = table_.PriorityOf(*action);
     request.order = absl::ToUnixMicros(table_.OldestClaim(*action));
     request.chain = table_.ChainOf(*action);
     request.numerics_class = record.numerics_class;
     request.not_before = record.not_before;
+    if (!record.failure.failure_class.empty()) {
+      request.last_failure = absl::StrCat(record.failure.failure_class, ": ",
+                                          record.failure.message);
+    }
     request.avoid_worker = record.avoid_worker;
     for (const auto& [name, blob] : record.inputs) {
       request.inputs.push_back({blob.digest, blob.size_bytes});

@@ -60,7 +60,8 @@ void JobManager::EndAttemptsOn(const std::string& worker,
                                const std::string& message) {
   Changes changes;
   for (const std::string& key : table_.RunningOn(worker)) {
-    table_.EndAttempt(table_.FindAction(key), FailureClass::kNodeLost, message,
+    table_.EndAttempt(table_.FindAction(key),
+                      {.failure = FailureClass::kNodeLost, .message = message},
                       &changes);
   }
   if (!changes.empty()) Enqueue(std::move(changes), nullptr);
@@ -98,8 +99,9 @@ Orders JobManager::OrdersFor(const std::string& id) {
   for (const std::string& key : table_.RunningOn(id)) {
     const LiveAction* action = table_.FindAction(key);
     if (!action->handed_out || !table_.IsWanted(*action)) continue;
-    for (size_t rank = 0; rank < action->workers.size(); ++rank) {
-      if (action->workers[rank] != id) continue;
+    const std::vector<std::string>& workers = action->record.workers;
+    for (size_t rank = 0; rank < workers.size(); ++rank) {
+      if (workers[rank] != id) continue;
       orders.assignments.push_back({action->record, static_cast<int>(rank)});
       if (orders.draining) {
         orders.release.push_back(
@@ -169,8 +171,10 @@ void JobManager::Synchronize(WorkerReport report, SynchronizeDone done) {
               running.contains({key, action->record.fence})) {
             continue;
           }
-          table_.EndAttempt(action, FailureClass::kPreempted,
-                            "no job wants it any more", &changes);
+          table_.EndAttempt(action,
+                            {.failure = FailureClass::kPreempted,
+                             .message = "no job wants it any more"},
+                            &changes);
         }
         if (!changes.empty()) Enqueue(std::move(changes), nullptr);
       }
@@ -242,6 +246,7 @@ absl::Status JobManager::CommitResult(
       Enqueue({}, waiter.Callback());
     } else if (in_memory) {
       DASM_ASSIGN_OR_RETURN(action, CheckFence(key, fence));
+      DASM_RETURN_IF_ERROR(CheckRankZero(*action, worker));
       for (const CheckpointRecord& checkpoint : action->record.checkpoints) {
         checkpoints.push_back(checkpoint.blob.digest);
       }
@@ -286,7 +291,14 @@ absl::Status JobManager::ReportFailure(const std::string& worker,
         .Kv("message", message);
     Changes changes;
     changes.require_fence = {key, fence};
-    table_.EndAttempt(action, failure, message, &changes);
+    LiveTable::AttemptEnd end = {
+        .failure = failure, .message = message, .worker = worker};
+    if (const LiveWorker* live = workers_.Find(worker);
+        live != nullptr && failure == FailureClass::kOomHost) {
+      end.slot_memory_bytes =
+          live->report.memory_bytes / std::max(1, live->report.slots);
+    }
+    table_.EndAttempt(action, std::move(end), &changes);
     Enqueue(std::move(changes), waiter.Callback());
   }
   return waiter.Wait();
@@ -308,6 +320,7 @@ absl::Status JobManager::CommitCheckpoint(const std::string& worker,
     absl::MutexLock lock(&mutex_);
     DASM_RETURN_IF_ERROR(CheckReady());
     DASM_ASSIGN_OR_RETURN(LiveAction * action, CheckFence(key, fence));
+    DASM_RETURN_IF_ERROR(CheckRankZero(*action, worker));
     Changes changes;
     const auto& kept = action->record.checkpoints;
     if (kept.empty() || kept.front().step < checkpoint.step) {

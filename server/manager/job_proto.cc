@@ -133,7 +133,19 @@ v1::Task ToProto(const JobRecord& job, const TaskView& view) {
     *proto.mutable_progress() = ToProto(view.progress);
   }
   proto.set_attempts(action.attempts);
-  if (task.state == TaskState::kRunning) proto.set_worker(action.worker);
+  if (task.state == TaskState::kRunning) {
+    proto.set_worker(action.worker);
+    for (size_t rank = 0; task.ranks > 1 && rank < action.workers.size();
+         ++rank) {
+      v1::GangRank* member = proto.add_gang();
+      member->set_rank(static_cast<int>(rank));
+      member->set_worker(action.workers[rank]);
+      if (rank < view.endpoints.size()) {
+        member->set_endpoint(view.endpoints[rank]);
+      }
+    }
+  }
+  proto.set_replanned_micro_batch(task.replanned_micro_batch);
   if (!action.checkpoints.empty()) {
     SetTime(action.checkpoints.front().time,
             proto.mutable_last_checkpoint_time());

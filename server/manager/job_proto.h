@@ -18,6 +18,8 @@ struct TaskView {
   ActionRecord action;  // empty key: none yet
   std::string pending_reason;
   TaskProgress progress;
+  // Of the running attempt of a gang, by rank; "" for one that has not joined.
+  std::vector<std::string> endpoints;
 };
 
 struct JobView {

@@ -41,8 +41,8 @@ struct LiveAction {
   int uncommitted = 0;
   // The fence of the running attempt is durable: workers may be told.
   bool handed_out = false;
-  std::vector<std::string> workers;  // of the running attempt, by rank
-  TaskProgress progress;             // of the running attempt
+  absl::Time placed = absl::InfinitePast();  // the running attempt
+  TaskProgress progress;                     // of the running attempt
   std::string pending_reason;
   absl::Time pending_since = absl::InfinitePast();
 };
@@ -61,6 +61,8 @@ struct Changes {
   std::vector<JobState> entered;
   std::vector<std::pair<std::string, std::string>> ended;  // kind, result
   std::vector<std::string> retried;                        // cause
+  // By kind: slots held times seconds, of the attempts that ended.
+  std::map<std::string, double> slot_seconds;
 
   bool empty() const {
     return jobs.empty() && tasks.empty() && actions.empty() && events.empty();

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "server/job/state.h"
 
 namespace dasm {
@@ -80,10 +79,11 @@ void LiveTable::AddAction(ActionRecord record) {
     case ActionState::kRunning:
       // Read from the store, so its fence is durable.
       action.handed_out = true;
-      action.workers = absl::StrSplit(action.record.worker, ',');
-      action.workers.resize(std::max(1, action.record.ranks),
-                            action.workers.front());
-      for (const std::string& worker : action.workers) {
+      action.placed = clock_->Now();
+      if (action.record.workers.empty()) {
+        action.record.workers = {action.record.worker};
+      }
+      for (const std::string& worker : action.record.workers) {
         running_on_[worker].insert(key);
       }
       break;

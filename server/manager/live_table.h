@@ -82,15 +82,24 @@ class LiveTable {
   // Creation time of the oldest job that wants it.
   absl::Time OldestClaim(const LiveAction& action) const;
 
-  // A new attempt on `workers` (by rank), with the next fence.
+  // A new attempt on `workers` (by rank, not empty), with the next fence.
   void Place(LiveAction* action, std::vector<std::string> workers,
              Changes* changes);
   void Succeed(LiveAction* action, std::map<std::string, OutputRecord> outputs,
                std::string summary_json, double seconds, Changes* changes);
-  // The running attempt ended without a result: again within the budget of
-  // `failure`, else the action and the jobs that want it fail.
-  void EndAttempt(LiveAction* action, FailureClass failure,
-                  const std::string& message, Changes* changes);
+  struct AttemptEnd {
+    FailureClass failure = FailureClass::kInternal;
+    std::string message;
+    std::string worker;  // whose fault it was; empty: nobody's
+    // Memory of one of its slots, for naming the micro-batch that fits; 0: not
+    // known.
+    int64_t slot_memory_bytes = 0;
+  };
+  // The running attempt ended, on all of its ranks, without a result: again
+  // within the budget of the failure, else the action and the jobs that want it
+  // fail. Out of memory: tasks that ask for it are planned anew instead, with
+  // the micro-batch that fits.
+  void EndAttempt(LiveAction* action, AttemptEnd end, Changes* changes);
   void AddCheckpoint(LiveAction* action, CheckpointRecord checkpoint,
                      Changes* changes);
   // A checkpoint whose blob is bad.
@@ -118,6 +127,9 @@ class LiveTable {
              const std::string& message, Changes* changes);
   void Touch(LiveJob* job, Changes* changes);
   void Follow(LiveJob* job, TaskRecord* task, LiveAction* action,
+              Changes* changes);
+  // Gives the task an action of its own with that micro-batch.
+  void Replan(LiveJob* job, TaskRecord* task, int micro_batch,
               Changes* changes);
   void CompleteTask(LiveJob* job, TaskRecord* task, bool cached,
                     Changes* changes);

@@ -1,12 +1,13 @@
 // The part of LiveTable that follows attempts: placed, checkpointed, ended.
-#include <algorithm>
-#include <functional>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/job/state.h"
 #include "server/manager/live_table.h"
+#include "server/manager/oom_policy.h"
 #include "server/manager/retry_policy.h"
 
 namespace dasm {
@@ -25,15 +26,15 @@ void LiveTable::Place(LiveAction* action, std::vector<std::string> workers,
   if (record.start_time == absl::InfinitePast()) {
     record.start_time = clock_->Now();
   }
-  const bool one_worker =
-      std::adjacent_find(workers.begin(), workers.end(),
-                         std::not_equal_to<>()) == workers.end();
-  record.worker = one_worker ? workers.front() : absl::StrJoin(workers, ",");
-  action->workers = std::move(workers);
+  record.worker =
+      absl::StrJoin(std::set<std::string>(workers.begin(), workers.end()), ",");
+  record.workers = std::move(workers);
+  record.regroup_until = absl::InfinitePast();
+  action->placed = clock_->Now();
   action->handed_out = false;
   action->pending_reason.clear();
   action->progress = {};
-  for (const std::string& worker : action->workers) {
+  for (const std::string& worker : record.workers) {
     running_on_[worker].insert(record.key);
     changes->workers.insert(worker);
   }
@@ -65,11 +66,10 @@ void LiveTable::Succeed(LiveAction* action,
   for (auto& [key, task] : users) FinishIfDone(FindJob(key.job), changes);
 }
 
-void LiveTable::EndAttempt(LiveAction* action, FailureClass failure,
-                           const std::string& message, Changes* changes) {
+void LiveTable::EndAttempt(LiveAction* action, AttemptEnd end,
+                           Changes* changes) {
   ActionRecord& record = action->record;
-  const std::string name(FailureClassName(failure));
-  const std::string worker = record.worker;
+  const std::string name(FailureClassName(end.failure));
   changes->ended.emplace_back(record.kind, name);
   ClearPlacement(action, changes);
   if (!IsWanted(*action)) {
@@ -77,17 +77,31 @@ void LiveTable::EndAttempt(LiveAction* action, FailureClass failure,
     SetState(action, ActionState::kPending, changes);
     return;
   }
-  const RetryDecision decision = DecideRetry(failure, record.retries[name]);
+  const RetryDecision decision = DecideRetry(end.failure, record.retries[name]);
   if (!decision.retry) {
+    int fits = 0;
+    if (end.failure == FailureClass::kOomDevice ||
+        end.failure == FailureClass::kOomHost) {
+      fits = MicroBatchThatFits(record, end.message, end.slot_memory_bytes);
+      if (fits > 0) {
+        absl::StrAppend(&end.message, "; micro-batches of ", fits,
+                        " images fit: set execution.micro_batch to ", fits,
+                        ", or resources.on_oom to replan");
+      }
+    }
     SetState(action, ActionState::kFailed, changes);
     action->repair = false;
     repairs_.erase(record.key);
-    record.failure = {name, message, ""};
+    record.failure = {name, end.message, ""};
     record.end_time = clock_->Now();
     for (auto& [key, task] : LiveUsers(*action)) {
       LiveJob* job = FindJob(key.job);
       if (IsTerminal(job->record.state)) continue;
-      Follow(job, task, action, changes);
+      if (fits > 0 && task->replan_on_oom) {
+        Replan(job, task, fits, changes);
+      } else {
+        Follow(job, task, action, changes);
+      }
     }
     return;
   }
@@ -95,15 +109,19 @@ void LiveTable::EndAttempt(LiveAction* action, FailureClass failure,
     ++record.retries[name];
     changes->retried.push_back(name);
   }
+  // Until it succeeds: why it waits.
+  record.failure = {name, end.message, ""};
   record.not_before = decision.back_off > absl::ZeroDuration()
                           ? clock_->Now() + decision.back_off
                           : absl::InfinitePast();
-  record.avoid_worker = decision.elsewhere ? worker : "";
+  record.avoid_worker = decision.elsewhere ? end.worker : "";
+  record.regroup_until =
+      clock_->Now() + absl::Seconds(record.gang.regroup_wait);
   SetState(action, ActionState::kPending, changes);
   for (auto& [key, task] : LiveUsers(*action)) {
     LiveJob* job = FindJob(key.job);
     Follow(job, task, action, changes);
-    Event(job, "task_retried", task, absl::StrCat(name, ": ", message),
+    Event(job, "task_retried", task, absl::StrCat(name, ": ", end.message),
           changes);
   }
 }
@@ -149,24 +167,29 @@ void LiveTable::Reconsider(const std::string& action_key, Changes* changes) {
   const LiveAction* action = FindAction(action_key);
   if (action == nullptr) return;
   maybe_unused_.insert(action_key);
-  for (const std::string& worker : action->workers) {
+  for (const std::string& worker : action->record.workers) {
     changes->workers.insert(worker);
   }
 }
 
 void LiveTable::ClearPlacement(LiveAction* action, Changes* changes) {
-  for (const std::string& worker : action->workers) {
+  ActionRecord& record = action->record;
+  changes->slot_seconds[record.kind] +=
+      absl::ToDoubleSeconds(clock_->Now() - action->placed) *
+      static_cast<double>(record.workers.size());
+  for (const std::string& worker : record.workers) {
     changes->workers.insert(worker);
     const auto it = running_on_.find(worker);
     if (it == running_on_.end()) continue;
-    it->second.erase(action->record.key);
+    it->second.erase(record.key);
     if (it->second.empty()) running_on_.erase(it);
   }
-  action->workers.clear();
+  record.workers.clear();
+  record.worker.clear();
+  record.regroup_until = absl::InfinitePast();
   action->handed_out = false;
   action->progress = {};
-  action->record.worker.clear();
-  changes->actions.insert(action->record.key);
+  changes->actions.insert(record.key);
 }
 
 }  // namespace dasm

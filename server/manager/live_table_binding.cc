@@ -44,6 +44,8 @@ absl::StatusOr<ActionRecord> LiveTable::ActionOf(const TaskKey& key) {
   action.source_files = task.source_files;
   action.numerics_class = job->record.numerics_class;
   action.ranks = std::max(1, task.ranks);
+  action.gang = task.gang;
+  action.memory = task.memory;
   action.checkpoint_interval = job->record.checkpoint_interval;
   action.create_time = clock_->Now();
   std::map<std::string, std::string> digests;
@@ -89,6 +91,14 @@ CacheAnswer LiveTable::Bind(const TaskKey& key, ActionRecord record,
   changes->actions.insert(action_key);
 
   CacheAnswer answer = joined ? CacheAnswer::kJoined : CacheAnswer::kMiss;
+  if (!joined && action->record.state != ActionState::kRunning) {
+    // The key says nothing about the gang: an earlier job's may be one that
+    // this job did not ask for.
+    action->record.ranks = std::max(1, task->ranks);
+    action->record.gang = task->gang;
+    action->record.memory = task->memory;
+    action->record.regroup_until = absl::InfinitePast();
+  }
   switch (action->record.state) {
     case ActionState::kSucceeded:
       answer = complete ? CacheAnswer::kHit : CacheAnswer::kIncomplete;

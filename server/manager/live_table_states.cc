@@ -10,6 +10,7 @@
 #include "server/job/state.h"
 #include "server/manager/job_proto.h"
 #include "server/manager/live_table.h"
+#include "server/manager/oom_policy.h"
 #include "server/planner/report.h"
 
 namespace dasm {
@@ -62,6 +63,7 @@ absl::StatusOr<JobResult> MakeResult(
     finished.parents.assign(parents.begin(), parents.end());
     finished.summary_json = record.summary_json;
     finished.seconds = record.seconds;
+    finished.replanned_micro_batch = task.replanned_micro_batch;
     for (const auto& [name, output] : record.outputs) {
       finished.outputs.push_back({name, output.blob.digest,
                                   output.blob.size_bytes,
@@ -108,6 +110,27 @@ void LiveTable::Follow(LiveJob* job, TaskRecord* task, LiveAction* action,
       return;
     }
   }
+}
+
+void LiveTable::Replan(LiveJob* job, TaskRecord* task, int micro_batch,
+                       Changes* changes) {
+  // From here on it has nothing to do with the action that failed.
+  if (LiveAction* failed = FindAction(task->action_key); failed != nullptr) {
+    failed->users.erase({job->record.id, task->id});
+    maybe_unused_.insert(task->action_key);
+  }
+  SetState(job, task, TaskState::kPending, changes);
+  SetState(job, task, TaskState::kWaiting, changes);
+  task->action_key.clear();
+  task->parameters_json = WithMicroBatch(task->parameters_json, micro_batch);
+  task->replanned_micro_batch = micro_batch;
+  // A class that is cut is no longer one rank's.
+  task->gang.exchange = "every_step";
+  recheck_.insert(job->record.id);
+  Event(
+      job, "task_replanned", task,
+      absl::StrCat("out of memory: again with micro-batches of ", micro_batch),
+      changes);
 }
 
 void LiveTable::CompleteTask(LiveJob* job, TaskRecord* task, bool cached,

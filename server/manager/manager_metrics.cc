@@ -1,5 +1,7 @@
 #include "server/manager/manager_metrics.h"
 
+#include <algorithm>
+
 #include "common/metrics/metric_names.h"
 #include "server/job/state.h"
 
@@ -36,6 +38,7 @@ ManagerMetrics::ManagerMetrics(Metrics* metrics)
       transitions_(metrics->Counters(kJobTransitions)),
       pending_(metrics->Gauges(kPendingTasks)),
       attempts_(metrics->Counters(kAttempts)),
+      slot_seconds_(metrics->Counters(kSlotSeconds)),
       retries_(metrics->Counters(kRetries)),
       cache_(metrics->Counters(kActionCacheRequests)),
       workers_(metrics->Gauges(kWorkers)),
@@ -63,6 +66,10 @@ void ManagerMetrics::Count(const Changes& changes) {
   }
   for (const auto& [kind, result] : changes.ended) {
     attempts_.Add({{"kind", kind}, {"result", result}}).Increment();
+  }
+  for (const auto& [kind, seconds] : changes.slot_seconds) {
+    // A wall clock that was set back counts nothing.
+    slot_seconds_.Add({{"kind", kind}}).Increment(std::max(0.0, seconds));
   }
   for (const std::string& cause : changes.retried) {
     retries_.Add({{"cause", cause}}).Increment();

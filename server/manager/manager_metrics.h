@@ -44,6 +44,7 @@ class ManagerMetrics {
   prometheus::Family<prometheus::Counter>& transitions_;
   prometheus::Family<prometheus::Gauge>& pending_;
   prometheus::Family<prometheus::Counter>& attempts_;
+  prometheus::Family<prometheus::Counter>& slot_seconds_;
   prometheus::Family<prometheus::Counter>& retries_;
   prometheus::Family<prometheus::Counter>& cache_;
   prometheus::Family<prometheus::Gauge>& workers_;

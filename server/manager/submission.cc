@@ -123,6 +123,19 @@ NewJob MakeJob(const Submission& submission, const v1::JobSpec& given,
       task.source_files.push_back({file.role, file.path, file.digest});
     }
     task.ranks = planned.ranks;
+    if (planned.ranks > 1) {
+      task.gang.min_ranks = spec.resources.min_ranks;
+      task.gang.regroup_wait = spec.resources.regroup_wait;
+    }
+    if (spec.execution.reduction == ReductionOrder::kFast) {
+      task.gang.reduction = "fast";
+    }
+    if (spec.resources.exchange == Exchange::kDeferred) {
+      task.gang.exchange = "deferred";
+    }
+    task.memory = {planned.cost.fixed_memory_bytes,
+                   planned.cost.memory_bytes_per_image};
+    task.replan_on_oom = spec.resources.on_oom == OnOom::kReplan;
     result.tasks.push_back(std::move(task));
   }
   return result;

@@ -8,6 +8,7 @@
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "common/spec/known_dataset.h"
+#include "server/planner/scaling_model.h"
 #include "server/planner/task_cost.h"
 
 namespace dasm {
@@ -57,6 +58,12 @@ class Planner {
  private:
   int FactorSquared() const {
     return spec_.synthesis.factor * spec_.synthesis.factor;
+  }
+  // Of what matches nothing: micro_batch has no say in it, and none in its key.
+  ExecutionSpec Uncut() const {
+    ExecutionSpec execution = spec_.execution;
+    execution.micro_batch = 0;
+    return execution;
   }
   int segments() const {
     return static_cast<int>(spec_.sequence.segments.size());
@@ -178,12 +185,25 @@ class Planner {
           .mix = k > 1 && has_pools() ? spec_.sequence.mix : 1.0,
           .seed = spec_.seed,
           .execution = spec_.execution};
+      if (spec_.execution.reduction == ReductionOrder::kFast) {
+        parameters.fast_ranks = spec_.resources.ranks;
+      }
       if (k > 1) parameters.matching.inits = spec_.matching.later_inits;
       // Without a say in this task, so without one in its key.
       parameters.matching.later_inits = parameters.matching.inits;
       PlannedTask& task = Add(absl::StrCat("segment-", k),
                               std::move(parameters), StoredUpTo(k - 1));
       task.ranks = spec_.resources.ranks;
+      const StepWork work =
+          WorkOfStep(std::get<DistillSegmentParameters>(task.parameters),
+                     dataset_, spec_.resources.exchange == Exchange::kDeferred);
+      task.cost.reduced_bytes_per_step = StepBytesSent(work, task.ranks);
+      if (k == 1) {
+        graph_.warnings = RankWarnings(work, task.ranks);
+        graph_.scaling =
+            ModelScaling(work, {1, 2, 4, 8, 64}, kModelFlopsPerSecond,
+                         {NvLink(), Ethernet()});
+      }
       task.inputs["dataset"] = Dataset();
       AddSegmentInputs(k - 1, &task);
       if (k > 1 && has_pools()) {
@@ -211,18 +231,17 @@ class Planner {
                                          .training = training,
                                          .factor = 1,
                                          .seed = spec_.evaluation.seed,
-                                         .execution = spec_.execution},
+                                         .execution = Uncut()},
             0);
     task.inputs["dataset"] = Dataset();
     AddScores("reference-scores", "reference");
   }
 
   void AddScores(const std::string& id, const std::string& network_task) {
-    PlannedTask& task =
-        Add(id,
-            ScoreSamplesParameters{.network = spec_.network,
-                                   .execution = spec_.execution},
-            0);
+    PlannedTask& task = Add(
+        id,
+        ScoreSamplesParameters{.network = spec_.network, .execution = Uncut()},
+        0);
     task.inputs["dataset"] = Dataset();
     task.inputs["weights"] = From(network_task, "weights");
   }
@@ -246,7 +265,7 @@ class Planner {
                                            .training = training,
                                            .factor = spec_.synthesis.factor,
                                            .seed = spec_.seed,
-                                           .execution = spec_.execution},
+                                           .execution = Uncut()},
               stored);
       task.inputs["dataset"] = Dataset();
       AddSegmentInputs(k - 1, &task);
@@ -266,6 +285,7 @@ class Planner {
                                     FactorSquared() * s.segments[k - 1])},
             0);
     task.inputs["dataset"] = Dataset();
+    AddSegmentInputs(k - 1, &task);
     for (int d = 1; d <= s.discriminators; ++d) {
       task.inputs[absl::StrCat("scores.", d)] =
           From(absl::StrCat("scores-", k, "-", d), "scores");
@@ -334,7 +354,7 @@ class Planner {
                                    .training = training_,
                                    .repeat = repeat,
                                    .seed = spec_.evaluation.seed,
-                                   .execution = spec_.execution},
+                                   .execution = Uncut()},
                 set.stored_images);
         task.inputs["dataset"] = Dataset();
         for (size_t i = 0; i < set.parts.size(); ++i) {

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "common/spec/job_spec.h"
 #include "common/spec/task_parameters.h"
+#include "server/planner/scaling_model.h"
 
 namespace dasm {
 
@@ -48,7 +49,11 @@ struct TaskInputRef {
 struct TaskCost {
   double flops = 0;
   int64_t memory_bytes = 0;
+  // Of distill_segment: at most fixed + per image * micro-batch.
+  int64_t fixed_memory_bytes = 0;
+  int64_t memory_bytes_per_image = 0;
   int64_t artifact_bytes = 0;
+  // Payload that rank 0 of the gang sends; 0 with one rank.
   int64_t reduced_bytes_per_step = 0;
   int64_t steps = 0;
 };
@@ -64,6 +69,11 @@ struct PlannedTask {
 
 struct TaskGraph {
   std::vector<PlannedTask> tasks;  // parents before children
+  // What the user should know though it is not wrong, field first.
+  std::vector<std::string> warnings;
+  // Of segment-1, at 1, 2, 4, 8 and 64 ranks over NVLink and Ethernet; empty
+  // when nothing is distilled.
+  std::vector<ScalingRow> scaling;
 };
 
 // Fills in what follows from the data: evaluation steps and with them those of

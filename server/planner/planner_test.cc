@@ -115,11 +115,13 @@ TEST(PlanJob, DasmPutsAPoolBeforeEachLaterSegment) {
   EXPECT_THAT(
       Inputs(graph, "pool-2"),
       ElementsAre("dataset=prepare:dataset", "scores.1=scores-2-1:scores",
-                  "scores.2=scores-2-2:scores"));
+                  "scores.2=scores-2-2:scores", "segment.1=segment-1:segment"));
   EXPECT_THAT(
       Inputs(graph, "pool-3"),
       ElementsAre("dataset=prepare:dataset", "previous_pool=pool-2:pool",
-                  "scores.1=scores-3-1:scores", "scores.2=scores-3-2:scores"));
+                  "scores.1=scores-3-1:scores", "scores.2=scores-3-2:scores",
+                  "segment.1=segment-1:segment",
+                  "segment.2=segment-2:segment"));
   EXPECT_THAT(Inputs(graph, "scores-3-2"),
               ElementsAre("dataset=prepare:dataset",
                           "weights=discriminator-3-2:weights"));
@@ -268,6 +270,53 @@ TEST(PlanJob, UnknownEpochsFollowTheTable) {
             300 * 313);
 }
 
+TEST(PlanJob, HowRanksRunIsInNoParametersUnlessTheyAddFast) {
+  const std::string plain =
+      ToCanonicalJson(Find(Plan(Spec({10})), "segment-1").parameters);
+  JobSpec many = Spec({10});
+  many.resources = {.ranks = 4,
+                    .priority = 3,
+                    .checkpoint_interval = 7,
+                    .min_ranks = 2,
+                    .regroup_wait = 5,
+                    .exchange = Exchange::kDeferred,
+                    .on_oom = OnOom::kReplan};
+  EXPECT_EQ(ToCanonicalJson(Find(Plan(many), "segment-1").parameters), plain);
+  many.execution.reduction = ReductionOrder::kFast;
+  const TaskGraph four = Plan(many);
+  EXPECT_EQ(Parameters<DistillSegmentParameters>(four, "segment-1").fast_ranks,
+            4);
+  many.resources.ranks = 5;
+  EXPECT_NE(ToCanonicalJson(Find(Plan(many), "segment-1").parameters),
+            ToCanonicalJson(Find(four, "segment-1").parameters));
+}
+
+TEST(PlanJob, AMicroBatchIsOnlyInWhatMatches) {
+  JobSpec spec = Spec({5, 5});
+  spec.execution.micro_batch = 4;
+  for (const PlannedTask& task : Plan(spec).tasks) {
+    const auto json = nlohmann::json::parse(ToCanonicalJson(task.parameters));
+    if (!json.contains("execution")) continue;
+    EXPECT_EQ(json["execution"]["micro_batch"],
+              task.id.starts_with("segment-") ? 4 : 0)
+        << task.id;
+  }
+}
+
+TEST(PlanJob, AGangHasItsBytesItsScalingAndItsWarnings) {
+  JobSpec spec = Spec({10});
+  const TaskGraph one = Plan(spec);
+  EXPECT_EQ(Find(one, "segment-1").cost.reduced_bytes_per_step, 0);
+  EXPECT_THAT(one.warnings, ElementsAre());
+  EXPECT_EQ(one.scaling.size(), 5u);
+  spec.resources.ranks = 64;
+  const TaskGraph many = Plan(spec);
+  EXPECT_EQ(Find(many, "segment-1").cost.reduced_bytes_per_step,
+            many.scaling.back().sent_bytes);
+  ASSERT_EQ(many.warnings.size(), 1u);
+  EXPECT_TRUE(many.warnings[0].starts_with("resources.ranks: 64 ranks share"));
+}
+
 // Jobs share the baselines: whatever differs between runs is not in them.
 TEST(PlanJob, BaselinesHoldNothingOfTheRun) {
   JobSpec one = Spec({5, 5});
@@ -280,6 +329,8 @@ TEST(PlanJob, BaselinesHoldNothingOfTheRun) {
   other.matching.inits = 3;
   other.matching.image_learning_rate = 7;
   other.resources.ranks = 3;
+  other.execution.micro_batch = 4;
+  other.execution.reduction = ReductionOrder::kFast;
   const TaskGraph a = Plan(one);
   const TaskGraph b = Plan(other);
   for (const std::string& id :

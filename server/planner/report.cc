@@ -180,6 +180,11 @@ void AddBoundaries(const JobResult& result, Json* report) {
   (*report)["boundaries"] = std::move(boundaries);
 }
 
+bool Reproducible(const JobResult& result) {
+  return result.spec.synthetic_set.has_value() ||
+         result.spec.execution.reduction == ReductionOrder::kOrdered;
+}
+
 Json Seconds(const JobResult& result) {
   double distill = 0;
   double evaluate = 0;
@@ -226,6 +231,14 @@ absl::StatusOr<std::string> ReportJson(const JobResult& result) {
   AddPrefixes(result.spec, *accuracies, &report);
   AddBoundaries(result, &report);
   report["numerics_class"] = result.numerics_class;
+  report["reproducible"] = Reproducible(result);
+  Json replanned = Json::array();
+  for (const FinishedTask& task : result.tasks) {
+    if (task.replanned_micro_batch == 0) continue;
+    replanned.push_back(
+        {{"task", task.id}, {"micro_batch", task.replanned_micro_batch}});
+  }
+  if (!replanned.empty()) report["replanned"] = std::move(replanned);
   report["seconds"] = Seconds(result);
   report["seed"] = result.spec.seed;
   report["digest"] = set.output->digest;
@@ -238,6 +251,7 @@ absl::StatusOr<std::string> ManifestJson(const JobResult& result) {
   manifest["format"] = 1;
   manifest["tool_version"] = result.tool_version;
   manifest["numerics_class"] = result.numerics_class;
+  manifest["reproducible"] = Reproducible(result);
   manifest["spec"] = ToJson(ToProto(result.spec));
   Json files = Json::object();
   Json tasks = Json::array();

@@ -20,6 +20,8 @@ struct FinishedTask {
   std::vector<std::string> parents;
   std::string summary_json;
   double seconds = 0;
+  // It ran out of memory and was planned anew with this; 0: it was not.
+  int replanned_micro_batch = 0;
   struct Output {
     std::string name;
     std::string digest;
@@ -44,11 +46,13 @@ struct JobResult {
 // accuracies are percent by network as in NetworkSpec::ToString, "std" is that
 // of the population. "seconds.distill" and "seconds.evaluate" add up the tasks'
 // own computing time, of cached ones what the earlier run took; "seconds.total"
-// is wall time.
+// is wall time. "reproducible" is false with reduction "fast"; "replanned"
+// names tasks that ran out of memory and the micro-batch that they were given.
 absl::StatusOr<std::string> ReportJson(const JobResult& result);
-// Members: "spec", "tasks" (kind, action key, parents, outputs), and "files":
-// the outputs of assemble (of an evaluate-only job: {}) by name, each with
-// "digest", "size_bytes" and "chunk_digests"; `dasmctl verify` reads it.
+// Members: "reproducible", "spec", "tasks" (kind, action key, parents,
+// outputs), and "files": the outputs of assemble (of an evaluate-only job: {})
+// by name, each with "digest", "size_bytes" and "chunk_digests"; `dasmctl
+// verify` reads it.
 absl::StatusOr<std::string> ManifestJson(const JobResult& result);
 
 }  // namespace dasm

@@ -61,6 +61,8 @@ JobResult Result() {
          .summary_json = Json{{"learned_fraction", 0.5 + 0.1 * k},
                               {"rule", "misclassified"},
                               {"pool_size_by_class", {1, 2}},
+                              {"learned_fraction_tile_sources", 0.9},
+                              {"learned_fraction_other_images", 0.6},
                               {"jaccard_previous", nullptr}}
                              .dump(),
          .seconds = 2});
@@ -113,6 +115,8 @@ TEST(ReportJson, HoldsTheContractsMembers) {
   EXPECT_NEAR(report["learned_fraction"][1], 0.8, 1e-12);
   EXPECT_EQ(report["boundaries"][0]["before_segment"], 2);
   EXPECT_EQ(report["boundaries"][0]["rule"], "misclassified");
+  EXPECT_EQ(report["boundaries"][0]["learned_fraction_tile_sources"], 0.9);
+  EXPECT_EQ(report["boundaries"][0]["learned_fraction_other_images"], 0.6);
   EXPECT_EQ(report["numerics_class"], "cpu-avx2");
   EXPECT_EQ(report["seconds"]["distill"], 7.0 + 2 + 2 + 1);
   EXPECT_EQ(report["seconds"]["evaluate"], 8.0);
@@ -120,6 +124,20 @@ TEST(ReportJson, HoldsTheContractsMembers) {
   EXPECT_EQ(report["seed"], 3);
   EXPECT_EQ(report["digest"], kDigest);
   EXPECT_EQ(report["tool_version"], "0.1.0");
+}
+
+TEST(ReportJson, SaysWhatWasPlannedAnewAndWhatCannotBeReproduced) {
+  JobResult result = Result();
+  Json report = Json::parse(*ReportJson(result));
+  EXPECT_EQ(report["reproducible"], true);
+  EXPECT_FALSE(report.contains("replanned"));
+  result.tasks[1].replanned_micro_batch = 16;
+  result.spec.execution.reduction = ReductionOrder::kFast;
+  report = Json::parse(*ReportJson(result));
+  EXPECT_EQ(report["reproducible"], false);
+  EXPECT_EQ(report["replanned"],
+            Json::array({{{"task", result.tasks[1].id}, {"micro_batch", 16}}}));
+  EXPECT_EQ(Json::parse(*ManifestJson(result))["reproducible"], false);
 }
 
 TEST(ReportJson, HoldsNoNullAndNoNan) {

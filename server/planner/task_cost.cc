@@ -1,6 +1,7 @@
 #include "server/planner/task_cost.h"
 
 #include <algorithm>
+#include <cmath>
 #include <variant>
 
 #include "server/planner/network_cost.h"
@@ -12,6 +13,8 @@ constexpr double kRunnerBytes = 300.0 * (1 << 20);
 constexpr double kTraining = 1.36;
 constexpr double kSynthetic = 2.8;
 constexpr double kFloat = sizeof(float);
+// What is resident for each byte that is alive at the peak.
+constexpr double kKept = 3;
 // Parameters, gradients, momentum, the partial sums of a step.
 constexpr double kParameterCopies = 6;
 
@@ -33,28 +36,29 @@ class Estimator {
   TaskCost operator()(const DistillSegmentParameters& p) const {
     const NetworkCost net = Network(p.network);
     const GradientMatchingSpec& m = p.matching;
-    const double decoded = static_cast<double>(p.images_per_class) *
-                           p.synthesis.factor * p.synthesis.factor;
-    const double synthetic =
-        std::min(decoded, static_cast<double>(m.synthetic_batch));
-    const int64_t steps = int64_t{m.inits} * m.steps_per_init;
-    const double pass =
-        net.forward_flops *
-        (dataset_.classes * (3.0 * m.real_batch + 7.0 * synthetic) +
-         3.0 * m.net_steps * m.net_batch);
+    const int64_t steps =
+        int64_t{m.inits} / m.inits_per_step * m.steps_per_init;
+    const double pass = dataset_.classes * MatchFlops(p, net) +
+                        3.0 * net.forward_flops * m.net_steps * m.net_batch;
+    // Of one image in a matching step, and of the network's training.
+    const double image = kKept * kFloat * static_cast<double>(net.activations);
+    const auto cut = static_cast<double>(EffectiveMicroBatch(p));
     const double kept =
-        kFloat * static_cast<double>(net.activations) *
-        std::max({kTraining * m.real_batch, kSynthetic * synthetic,
+        image *
+        std::max({kTraining * std::min<double>(cut, m.real_batch),
+                  kSynthetic * std::min<double>(cut, static_cast<double>(
+                                                         SyntheticPerClass(p))),
                   kTraining * std::min(p.execution.train_group, m.net_batch)});
     const double segment =
         static_cast<double>(p.images_per_class) * dataset_.classes;
-    TaskCost cost = Make(
-        static_cast<double>(steps) * pass,
-        DatasetBytes() + ParameterBytes(net) + kept + 4 * SetBytes(segment),
-        DatasetBytes() + SetBytes(images_) + 2 * SetBytes(segment), steps);
-    cost.reduced_bytes_per_step = static_cast<int64_t>(
-        kFloat * (segment * pixels_ + static_cast<double>(m.net_steps) *
-                                          static_cast<double>(net.parameters)));
+    TaskCost cost =
+        Make(static_cast<double>(steps) * m.inits_per_step * pass,
+             DatasetBytes() + m.inits_per_step * ParameterBytes(net) + kept +
+                 4 * SetBytes(segment),
+             DatasetBytes() + SetBytes(images_) + 2 * SetBytes(segment), steps);
+    cost.fixed_memory_bytes = cost.memory_bytes - static_cast<int64_t>(kept);
+    cost.memory_bytes_per_image =
+        static_cast<int64_t>(std::ceil(image * kSynthetic));
     return cost;
   }
   TaskCost operator()(const TrainDiscriminatorParameters& p) const {
@@ -137,15 +141,14 @@ class Estimator {
                              : recipe.batch;
     const double flops = net.forward_flops * (3.0 * recipe.steps * batch +
                                               static_cast<double>(tested));
-    const double kept = std::max(
-        kTraining * kFloat * static_cast<double>(net.activations) * group,
-        tested > 0 ? Forward(net, execution) : 0);
+    const double kept =
+        kKept * std::max(kTraining * kFloat *
+                             static_cast<double>(net.activations) * group,
+                         tested > 0 ? Forward(net, execution) : 0);
     TaskCost cost = Make(
         flops,
         DatasetBytes() + ParameterBytes(net) + kept + 2 * SetBytes(images_),
         DatasetBytes() + SetBytes(images_), recipe.steps);
-    cost.reduced_bytes_per_step =
-        static_cast<int64_t>(kFloat * static_cast<double>(net.parameters));
     return cost;
   }
 
@@ -155,6 +158,30 @@ class Estimator {
 };
 
 }  // namespace
+
+int64_t SyntheticPerClass(const DistillSegmentParameters& parameters) {
+  const int64_t decoded = int64_t{parameters.images_per_class} *
+                          parameters.synthesis.factor *
+                          parameters.synthesis.factor;
+  return std::min<int64_t>(decoded, parameters.matching.synthetic_batch);
+}
+
+int EffectiveMicroBatch(const DistillSegmentParameters& parameters) {
+  const int all = static_cast<int>(std::max<int64_t>(
+      parameters.matching.real_batch, SyntheticPerClass(parameters)));
+  const int micro_batch = parameters.execution.micro_batch;
+  return micro_batch > 0 ? std::min(micro_batch, all) : all;
+}
+
+double MatchFlops(const DistillSegmentParameters& parameters,
+                  const NetworkCost& network) {
+  const auto synthetic = static_cast<double>(SyntheticPerClass(parameters));
+  const bool cut =
+      EffectiveMicroBatch(parameters) < parameters.matching.real_batch ||
+      EffectiveMicroBatch(parameters) < SyntheticPerClass(parameters);
+  return network.forward_flops * (3.0 * parameters.matching.real_batch +
+                                  (cut ? 10.0 : 7.0) * synthetic);
+}
 
 TaskCost CostOf(const TaskParameters& parameters,
                 const ResolvedDataset& dataset, int64_t input_images) {

@@ -4,23 +4,36 @@
 //   training step     3 F a image: forward, input and weight gradients
 //   matching, real    3 F a image
 //   matching, synth.  7 F a decoded image: forward, gradient, and the
-//                     derivative of the gradient with respect to pixels only
+//                     derivative of the gradient with respect to pixels only;
+//                     10 F when micro_batch cuts the class, which takes a first
+//                     pass without that derivative
 //   testing, scoring  F
 // Memory = the runner itself + the data set (bytes) + parameters and their
-// companions + what the largest phase keeps at once, where an image keeps 1.36
-// times its activations in a training step and 2.8 times on the synthetic side
-// (measured: 2.9 and 6.0 MiB for ConvNet-3 of width 128 at 32 pixels).
-// Reduced bytes: pixel gradients of one pass and the parameter gradients of its
-// network steps, in fp32.
+// companions + 3 times what the largest phase keeps at once. There an image
+// keeps 1.36 times its activations in a training step and 2.8 times on the
+// synthetic side (counted: 2.9 and 6.0 MiB for ConvNet-3 of width 128 at 32
+// pixels). The 3 is measured: what one phase frees the allocator keeps, and
+// kernels need room of their own (1,016 MiB above the data set, 300 of them
+// the libraries, for Fashion-MNIST at IPC 10, fp32, one rank).
+// Reduced bytes: scaling_model.h, at the ranks that the job asks for.
 #ifndef DASM_SERVER_PLANNER_TASK_COST_H_
 #define DASM_SERVER_PLANNER_TASK_COST_H_
 
 #include <cstdint>
 
 #include "common/spec/task_parameters.h"
+#include "server/planner/network_cost.h"
 #include "server/planner/planner.h"
 
 namespace dasm {
+
+// Decoded synthetic images of a class in a step.
+int64_t SyntheticPerClass(const DistillSegmentParameters& parameters);
+// Images of a class in one kernel call: micro_batch, or all of them.
+int EffectiveMicroBatch(const DistillSegmentParameters& parameters);
+// FLOPs of matching one class in one network.
+double MatchFlops(const DistillSegmentParameters& parameters,
+                  const NetworkCost& network);
 
 // `input_images`: stored images that the task reads or writes as sets.
 TaskCost CostOf(const TaskParameters& parameters,

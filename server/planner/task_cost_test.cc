@@ -92,7 +92,59 @@ TEST(TaskCost, MemoryFollowsTheMeasuredKeep) {
   const int64_t large = CostOf(p, Cifar(), 0).memory_bytes;
   p.matching.synthetic_batch = 64;
   const int64_t small = CostOf(p, Cifar(), 0).memory_bytes;
-  EXPECT_NEAR(static_cast<double>(large - small) / (1 << 20), 64 * 6.0, 5);
+  EXPECT_NEAR(static_cast<double>(large - small) / (1 << 20), 3 * 64 * 6.0, 15);
+}
+
+// Of a distilling process at IPC 10, width 128, fp32, one rank: 1,016 MiB above
+// the data set.
+TEST(TaskCost, MemoryAgreesWithAMeasuredProcess) {
+  DistillSegmentParameters p;
+  p.images_per_class = 10;
+  const ResolvedDataset fashion = {.classes = 10,
+                                   .channels = 1,
+                                   .height = 28,
+                                   .width = 28,
+                                   .train_images = 60000,
+                                   .test_images = 10000};
+  const double data = 70000 * (28 * 28 + 8);
+  const double above =
+      (static_cast<double>(CostOf(p, fashion, 0).memory_bytes) - data) /
+      (1 << 20);
+  EXPECT_NEAR(above, 1016, 0.05 * 1016);
+}
+
+TEST(TaskCost, AMicroBatchBoundsTheMemoryAndTakesAFirstPass) {
+  DistillSegmentParameters p;
+  p.images_per_class = 50;
+  const TaskCost whole = CostOf(p, Cifar(), 0);
+  for (const int micro_batch : {1, 16, 64, 128}) {
+    p.execution.micro_batch = micro_batch;
+    const TaskCost cut = CostOf(p, Cifar(), 0);
+    EXPECT_LE(
+        cut.memory_bytes,
+        std::max(
+            cut.fixed_memory_bytes + micro_batch * cut.memory_bytes_per_image,
+            // A group of the network's training is never cut.
+            cut.fixed_memory_bytes + 16 * cut.memory_bytes_per_image))
+        << micro_batch;
+    EXPECT_EQ(cut.fixed_memory_bytes, whole.fixed_memory_bytes);
+    EXPECT_EQ(cut.flops > whole.flops, micro_batch < 128) << micro_batch;
+  }
+  // What is not below a side's images cuts nothing.
+  EXPECT_EQ(EffectiveMicroBatch(p), 128);
+  p.execution.micro_batch = 4096;
+  EXPECT_EQ(EffectiveMicroBatch(p), 128);
+}
+
+TEST(TaskCost, SeveralNetworksAStepAreAsMuchArithmetic) {
+  DistillSegmentParameters p;
+  p.images_per_class = 10;
+  p.matching.inits = 8;
+  const TaskCost one = CostOf(p, Cifar(), 0);
+  p.matching.inits_per_step = 4;
+  const TaskCost four = CostOf(p, Cifar(), 0);
+  EXPECT_EQ(four.steps * 4, one.steps);
+  EXPECT_DOUBLE_EQ(four.flops, one.flops);
 }
 
 TEST(TaskCost, EvaluationTestsOnce) {

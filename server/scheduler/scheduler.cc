@@ -51,12 +51,12 @@ std::vector<Candidate*> Eligible(const SchedulerRequest& request, Pool* pool) {
 }
 
 // One worker for all ranks where there is one, else the fewest.
-std::vector<std::string> Place(const SchedulerRequest& request,
+std::vector<std::string> Place(const SchedulerRequest& request, int ranks,
                                std::vector<Candidate*> eligible, Pool* pool) {
   std::vector<std::tuple<bool, int64_t, int, std::string, Candidate*>> ranked;
   for (Candidate* candidate : eligible) {
     if (candidate->free <= 0) continue;
-    ranked.emplace_back(candidate->free < request.ranks,
+    ranked.emplace_back(candidate->free < ranks,
                         -LocalBytes(request, *candidate->worker),
                         -candidate->free, candidate->worker->id, candidate);
   }
@@ -64,8 +64,7 @@ std::vector<std::string> Place(const SchedulerRequest& request,
   std::vector<std::string> workers;
   for (const auto& entry : ranked) {
     Candidate* candidate = std::get<4>(entry);
-    while (candidate->free > 0 &&
-           static_cast<int>(workers.size()) < request.ranks) {
+    while (candidate->free > 0 && static_cast<int>(workers.size()) < ranks) {
       workers.push_back(candidate->worker->id);
       --candidate->free;
       --pool->free;
@@ -74,10 +73,25 @@ std::vector<std::string> Place(const SchedulerRequest& request,
   return workers;
 }
 
-std::string SlotReason(int ranks, int free, int slots, bool closed) {
-  return absl::StrCat("needs ", ranks, ranks == 1 ? " slot, " : " slots, ",
-                      free, " free of ", slots,
+std::string At(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
+}
+
+std::string Slots(int count) {
+  return absl::StrCat(count, count == 1 ? " slot" : " slots");
+}
+
+std::string SlotReason(int needed, int free, int slots, bool closed) {
+  return absl::StrCat("needs ", Slots(needed), ", ", free, " free of ", slots,
                       closed ? " (kept for a larger task ahead)" : "");
+}
+
+std::string RegroupReason(const SchedulerRequest& request, int free,
+                          int slots) {
+  return absl::StrCat("waits for ", Slots(request.ranks), " until ",
+                      At(request.regroup_until),
+                      ", then goes on with at least ", request.min_ranks, "; ",
+                      free, " free of ", slots);
 }
 
 }  // namespace
@@ -120,18 +134,25 @@ Schedule MakeSchedule(const SchedulerSnapshot& snapshot) {
     const std::vector<Candidate*> eligible = Eligible(*request, &pool);
     int free = 0;
     for (const Candidate* candidate : eligible) free += candidate->free;
-    if (pool.closed || free < request->ranks) {
-      reason = SlotReason(request->ranks, free, pool.slots,
-                          pool.closed && free >= request->ranks);
+    const bool may_shrink = request->min_ranks < request->ranks &&
+                            request->regroup_until != absl::InfiniteFuture();
+    const bool regroups = may_shrink && snapshot.now < request->regroup_until;
+    const int needed =
+        may_shrink && !regroups ? request->min_ranks : request->ranks;
+    if (pool.closed || free < needed) {
+      reason = regroups && !pool.closed
+                   ? RegroupReason(*request, free, pool.slots)
+                   : SlotReason(needed, free, pool.slots,
+                                pool.closed && free >= needed);
       // One that could not start anyway, or never fits, keeps nobody waiting.
-      if (may_start && request->ranks <= pool.slots) pool.closed = true;
+      const int least = may_shrink ? request->min_ranks : request->ranks;
+      if (may_start && least <= pool.slots) pool.closed = true;
       continue;
     }
     if (request->not_before > snapshot.now) {
-      reason = absl::StrCat(
-          "back-off until ",
-          absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", request->not_before,
-                           absl::UTCTimeZone()));
+      reason = absl::StrCat("back-off until ", At(request->not_before),
+                            request->last_failure.empty() ? "" : " after ",
+                            request->last_failure);
       continue;
     }
     if (!request->inputs_ready) {
@@ -139,11 +160,13 @@ Schedule MakeSchedule(const SchedulerSnapshot& snapshot) {
       continue;
     }
     if (snapshot.store_nearly_full) {
-      reason = "store is nearly full";
+      reason =
+          "store is nearly full: free some space on the coordinator's disk";
       continue;
     }
     schedule.placements.push_back(
-        {request->key, Place(*request, eligible, &pool)});
+        {request->key,
+         Place(*request, std::min(free, request->ranks), eligible, &pool)});
     schedule.reasons.erase(request->key);
   }
   return schedule;
@@ -153,6 +176,7 @@ std::string_view PendingLabel(std::string_view reason) {
   if (reason.starts_with("no worker is")) return "no_worker";
   if (reason.starts_with("no worker of")) return "no_class";
   if (reason.starts_with("needs")) return "slots";
+  if (reason.starts_with("waits for")) return "slots";
   if (reason.starts_with("back-off")) return "back_off";
   if (reason.starts_with("waiting")) return "inputs";
   return "store_full";

@@ -6,6 +6,9 @@
 // none. The first action of a numerics class that fits into the class's slots
 // but not into the free ones closes the class for this cycle: smaller ones
 // behind it do not take the slots it waits for, so that it is never starved.
+// A gang that lost a rank waits for its old size until `regroup_until`, then
+// takes the slots that are free if they are at least `min_ranks`; meanwhile its
+// slots are kept as those of a gang that waits.
 #ifndef DASM_SERVER_SCHEDULER_SCHEDULER_H_
 #define DASM_SERVER_SCHEDULER_SCHEDULER_H_
 
@@ -35,8 +38,11 @@ struct SchedulerInput {
 };
 
 struct SchedulerRequest {
-  std::string key;  // of the action
-  int ranks = 1;    // slots that it needs at once
+  std::string key;    // of the action
+  int ranks = 1;      // slots that it wants at once
+  int min_ranks = 1;  // that it goes on with from regroup_until on; <= ranks
+  // InfiniteFuture: it has not run yet, and starts with all of its ranks.
+  absl::Time regroup_until = absl::InfiniteFuture();
   int priority = 0;
   // Among equal priorities the smallest goes first.
   int64_t order = 0;
@@ -45,6 +51,7 @@ struct SchedulerRequest {
   int chain = 0;
   std::string numerics_class;  // empty: not resolved, no worker was there
   absl::Time not_before = absl::InfinitePast();  // back-off
+  std::string last_failure;  // "STORAGE: why", for the reason of a back-off
   // Not used while workers besides it could hold the request.
   std::string avoid_worker;
   bool inputs_ready = true;
@@ -62,15 +69,17 @@ struct SchedulerSnapshot {
 
 struct Placement {
   std::string key;
-  std::vector<std::string> workers;  // by rank; a worker may hold several
+  // By rank, at most the request's; a worker may hold several.
+  std::vector<std::string> workers;
 };
 
 struct Schedule {
   std::vector<Placement> placements;
   // For every request that was not placed, in words. When several hold, the
   // first of: no worker is connected · no worker of numerics class X · needs N
-  // slots, M free of K · back-off until T · waiting for inputs · store is
-  // nearly full.
+  // slots, M free of K · waits for N slots until T, then goes on with at least
+  // L; M free of K · back-off until T · waiting for inputs · store is nearly
+  // full.
   std::map<std::string, std::string> reasons;
 };
 

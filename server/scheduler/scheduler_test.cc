@@ -150,13 +150,78 @@ TEST(Scheduler, ReasonsFollowTheFixedPrecedence) {
   EXPECT_EQ(PendingLabel(reason()), "slots");
   snapshot.workers = {Worker("w", 1, 0)};
   EXPECT_EQ(reason(), "back-off until 2023-11-14T22:14:20Z");
+  snapshot.requests[0].last_failure = "STORAGE: /w is full";
+  EXPECT_EQ(reason(),
+            "back-off until 2023-11-14T22:14:20Z after STORAGE: /w is full");
+  EXPECT_EQ(PendingLabel(reason()), "back_off");
   snapshot.now += absl::Minutes(2);
   EXPECT_EQ(reason(), "waiting for inputs");
   snapshot.requests[0].inputs_ready = true;
-  EXPECT_EQ(reason(), "store is nearly full");
+  EXPECT_EQ(reason(),
+            "store is nearly full: free some space on the coordinator's disk");
   EXPECT_EQ(PendingLabel(reason()), "store_full");
   snapshot.store_nearly_full = false;
   EXPECT_THAT(MakeSchedule(snapshot).placements, SizeIs(1));
+}
+
+SchedulerRequest Regrouping(int ranks, int min_ranks) {
+  SchedulerRequest request = Request("gang", ranks, 0, 1);
+  request.min_ranks = min_ranks;
+  request.regroup_until = kNow + absl::Seconds(30);
+  return request;
+}
+
+TEST(Scheduler, AGangThatLostARankWaitsForItsSizeThenGoesOnWithWhatIsFree) {
+  SchedulerSnapshot snapshot = {.now = kNow,
+                                .workers = {Worker("a", 2), Worker("b", 1)},
+                                .requests = {Regrouping(4, 2)}};
+  const Schedule waits = MakeSchedule(snapshot);
+  EXPECT_THAT(waits.placements, IsEmpty());
+  EXPECT_EQ(waits.reasons.at("gang"),
+            "waits for 4 slots until 2023-11-14T22:13:50Z, then goes on with "
+            "at least 2; 3 free of 3");
+  EXPECT_EQ(PendingLabel(waits.reasons.at("gang")), "slots");
+  // The lost slot comes back in time.
+  SchedulerSnapshot whole = snapshot;
+  whole.workers.push_back(Worker("c", 1));
+  EXPECT_THAT(MakeSchedule(whole).placements.at(0).workers, SizeIs(4));
+  snapshot.now += absl::Seconds(30);
+  const Schedule shrunk = MakeSchedule(snapshot);
+  ASSERT_THAT(shrunk.placements, SizeIs(1));
+  EXPECT_THAT(shrunk.placements[0].workers, ElementsAre("a", "a", "b"));
+}
+
+TEST(Scheduler, AGangDoesNotGoOnBelowItsLeastSize) {
+  SchedulerSnapshot snapshot = {.now = kNow + absl::Seconds(60),
+                                .workers = {Worker("a", 2, 1)},
+                                .requests = {Regrouping(4, 2)}};
+  const Schedule schedule = MakeSchedule(snapshot);
+  EXPECT_THAT(schedule.placements, IsEmpty());
+  EXPECT_EQ(schedule.reasons.at("gang"), "needs 2 slots, 1 free of 2");
+  // Equal sizes (reduction fast): its size is part of its result.
+  snapshot.requests = {Regrouping(2, 2)};
+  EXPECT_EQ(MakeSchedule(snapshot).reasons.at("gang"),
+            "needs 2 slots, 1 free of 2");
+}
+
+TEST(Scheduler, AGangThatHasNotRunYetStartsWithAllOfItsRanks) {
+  SchedulerRequest fresh = Regrouping(4, 1);
+  fresh.regroup_until = absl::InfiniteFuture();
+  const Schedule schedule = MakeSchedule({.now = kNow + absl::Hours(100),
+                                          .workers = {Worker("a", 3)},
+                                          .requests = {fresh}});
+  EXPECT_EQ(schedule.reasons.at("gang"), "needs 4 slots, 3 free of 3");
+}
+
+TEST(Scheduler, SlotsThatARegroupingGangWaitsForAreKept) {
+  // It can never be four again here, but it will go on with two.
+  const Schedule schedule =
+      MakeSchedule({.now = kNow,
+                    .workers = {Worker("a", 2)},
+                    .requests = {Regrouping(4, 2), Request("small", 1, 0, 2)}});
+  EXPECT_THAT(schedule.placements, IsEmpty());
+  EXPECT_EQ(schedule.reasons.at("small"),
+            "needs 1 slot, 2 free of 2 (kept for a larger task ahead)");
 }
 
 TEST(Scheduler, TenThousandGangsFillAThousandSlots) {

@@ -17,6 +17,7 @@
 #include "common/spec/task_parameters.h"
 #include "server/job/state.h"
 #include "server/manager/job_proto.h"
+#include "server/planner/scaling_model.h"
 #include "server/service/job_streams.h"
 
 namespace dasm {
@@ -66,6 +67,27 @@ void SetCost(const TaskCost& cost, v1::Cost* proto) {
   proto->set_artifact_bytes(cost.artifact_bytes);
   proto->set_reduced_bytes_per_step(cost.reduced_bytes_per_step);
   proto->set_steps(cost.steps);
+}
+
+void SetScaling(const TaskGraph& graph, v1::Scaling* proto) {
+  proto->set_task("segment-1");
+  proto->set_flops_per_second(kModelFlopsPerSecond);
+  for (const ScalingRow& row : graph.scaling) {
+    v1::ScalingRow* to = proto->add_rows();
+    to->set_ranks(row.ranks);
+    to->set_match_seconds(row.match_seconds);
+    to->set_train_seconds(row.train_seconds);
+    to->set_redundant_seconds(row.redundant_seconds);
+    to->set_sent_bytes(row.sent_bytes);
+    for (const ScalingRow::OnLink& on : row.links) {
+      v1::ScalingLink* link = to->add_links();
+      link->set_link(on.link);
+      link->set_exchange_seconds(on.exchange_seconds);
+      link->set_speedup(on.speedup);
+      link->set_trainer_speedup(on.trainer_speedup);
+      link->set_limit(on.limit);
+    }
+  }
 }
 
 // Where a page of metrics ended: task, series and step.
@@ -149,6 +171,12 @@ grpc::Status JobService::ExplainJob(grpc::ServerContext*,
           total.reduced_bytes_per_step, planned.cost.reduced_bytes_per_step);
     }
     SetCost(total, response->mutable_total());
+    for (const std::string& warning : submission.graph.warnings) {
+      response->add_warnings(warning);
+    }
+    if (!submission.graph.scaling.empty()) {
+      SetScaling(submission.graph, response->mutable_scaling());
+    }
     return absl::OkStatus();
   });
 }

@@ -51,7 +51,9 @@ void ToProto(const Order& order, w::Assignment* proto) {
   proto->set_fence(action.fence);
   proto->set_attempt(action.attempts);
   proto->set_rank(order.rank);
-  proto->set_ranks(action.ranks);
+  proto->set_ranks(static_cast<int>(action.workers.size()));
+  proto->set_reduction(action.gang.reduction);
+  proto->set_exchange(action.gang.exchange);
   proto->set_kind(action.kind);
   proto->set_parameters_json(action.parameters_json);
   for (const auto& [name, blob] : action.inputs) {
@@ -93,7 +95,7 @@ void ToProto(const Orders& orders, w::SynchronizeResponse* proto) {
 
 // Owns itself until gRPC is done with the call. When the client goes away the
 // manager's answer, at the end of the hold at the latest, still finishes it.
-class SynchronizeReactor final : public grpc::ServerUnaryReactor {
+class HeldReactor final : public grpc::ServerUnaryReactor {
  private:
   void OnDone() override { delete this; }
 };
@@ -103,7 +105,7 @@ class SynchronizeReactor final : public grpc::ServerUnaryReactor {
 grpc::ServerUnaryReactor* WorkerService::Synchronize(
     grpc::CallbackServerContext*, const w::SynchronizeRequest* request,
     w::SynchronizeResponse* response) {
-  auto* reactor = new SynchronizeReactor;
+  auto* reactor = new HeldReactor;
   const absl::Duration start = SystemClock()->Steady();
   auto finish = [reactor, response, start,
                  metrics = metrics_](absl::StatusOr<Orders> orders) {
@@ -119,6 +121,43 @@ grpc::ServerUnaryReactor* WorkerService::Synchronize(
   } else {
     manager_->Synchronize(FromProto(*request), std::move(finish));
   }
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* WorkerService::JoinGang(
+    grpc::CallbackServerContext*, const w::JoinGangRequest* request,
+    w::JoinGangResponse* response) {
+  auto* reactor = new HeldReactor;
+  const absl::Duration start = SystemClock()->Steady();
+  const w::GangMember& own = request->member();
+  manager_->JoinGang(request->worker(), request->task(), request->fence(),
+                     {.rank = own.rank(),
+                      .endpoint = own.endpoint(),
+                      .device_id = own.device_id(),
+                      // What an agent that knows no threads leaves out.
+                      .threads = own.threads() == 0 ? 1 : own.threads(),
+                      .device = own.device()},
+                     [reactor, response, start,
+                      metrics = metrics_](absl::StatusOr<GangRoster> roster) {
+                       if (roster.ok()) {
+                         response->set_complete(roster->complete);
+                         response->set_secret(std::move(roster->secret));
+                         for (GangMember& member : roster->members) {
+                           w::GangMember* proto = response->add_members();
+                           proto->set_rank(member.rank);
+                           proto->set_endpoint(std::move(member.endpoint));
+                           proto->set_device_id(std::move(member.device_id));
+                           proto->set_threads(member.threads);
+                           proto->set_device(std::move(member.device));
+                         }
+                       }
+                       if (metrics != nullptr) {
+                         metrics->Record("WorkerService/JoinGang",
+                                         roster.status().code(),
+                                         SystemClock()->Steady() - start);
+                       }
+                       reactor->Finish(ToGrpcStatus(roster.status()));
+                     });
   return reactor;
 }
 

@@ -1,5 +1,6 @@
-// dasm.worker.v1.WorkerService: what agents call. Synchronize is held by the
-// manager, so it runs on the callback API and costs no thread meanwhile.
+// dasm.worker.v1.WorkerService: what agents call. Synchronize and JoinGang are
+// held by the manager, so they run on the callback API and cost no thread
+// meanwhile.
 #ifndef DASM_SERVER_SERVICE_WORKER_SERVICE_H_
 #define DASM_SERVER_SERVICE_WORKER_SERVICE_H_
 
@@ -11,7 +12,8 @@ namespace dasm {
 
 class WorkerService final
     : public worker::v1::WorkerService::WithCallbackMethod_Synchronize<
-          worker::v1::WorkerService::Service> {
+          worker::v1::WorkerService::WithCallbackMethod_JoinGang<
+              worker::v1::WorkerService::Service>> {
  public:
   WorkerService(JobManager* manager, RpcMetrics* metrics)
       : manager_(manager), metrics_(metrics) {}
@@ -20,6 +22,10 @@ class WorkerService final
       grpc::CallbackServerContext* context,
       const worker::v1::SynchronizeRequest* request,
       worker::v1::SynchronizeResponse* response) override;
+  grpc::ServerUnaryReactor* JoinGang(
+      grpc::CallbackServerContext* context,
+      const worker::v1::JoinGangRequest* request,
+      worker::v1::JoinGangResponse* response) override;
   grpc::Status CommitResult(
       grpc::ServerContext* context,
       const worker::v1::CommitResultRequest* request,

@@ -77,6 +77,20 @@ void Fields(F&& field, R& r) {
   field("tasks_done", r.tasks_done);
 }
 
+template <typename F, Is<GangPolicy> R>
+void Fields(F&& field, R& r) {
+  field("min_ranks", r.min_ranks);
+  field("regroup_wait", r.regroup_wait);
+  field("reduction", r.reduction);
+  field("exchange", r.exchange);
+}
+
+template <typename F, Is<MemoryRecord> R>
+void Fields(F&& field, R& r) {
+  field("fixed_bytes", r.fixed_bytes);
+  field("bytes_per_image", r.bytes_per_image);
+}
+
 template <typename F, Is<TaskRecord> R>
 void Fields(F&& field, R& r) {
   field("kind", r.kind);
@@ -84,6 +98,10 @@ void Fields(F&& field, R& r) {
   field("inputs", r.inputs);
   field("source_files", r.source_files);
   field("ranks", r.ranks);
+  field("gang", r.gang);
+  field("memory", r.memory);
+  field("replan_on_oom", r.replan_on_oom);
+  field("replanned_micro_batch", r.replanned_micro_batch);
   field("cached", r.cached);
   field("failure", r.failure);
   field("start_time", r.start_time);
@@ -98,11 +116,15 @@ void Fields(F&& field, R& r) {
   field("source_files", r.source_files);
   field("numerics_class", r.numerics_class);
   field("ranks", r.ranks);
+  field("gang", r.gang);
+  field("memory", r.memory);
   field("checkpoint_interval", r.checkpoint_interval);
   field("attempts", r.attempts);
   field("retries", r.retries);
   field("not_before", r.not_before);
   field("avoid_worker", r.avoid_worker);
+  field("regroup_until", r.regroup_until);
+  field("workers", r.workers);
   field("worker", r.worker);
   field("checkpoints", r.checkpoints);
   field("outputs", r.outputs);

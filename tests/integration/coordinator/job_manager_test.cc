@@ -22,6 +22,7 @@ using ::dasm::testing_support::ScriptedWorker;
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::Each;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -450,14 +451,16 @@ TEST(JobManager, NumericFailsAtOnceAndPreemptionNever) {
   EXPECT_EQ(rig.State(job), JobState::kFailed);
 }
 
-TEST(JobManager, AStorageFailureBacksOffAndSaysUntilWhen) {
+TEST(JobManager, AStorageFailureBacksOffAndSaysUntilWhenAndWhy) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   const std::string job = rig.Submit();
-  ASSERT_TRUE(worker.Fail(Only(&worker), FailureClass::kStorage).ok());
+  ASSERT_TRUE(
+      worker.Fail(Only(&worker), FailureClass::kStorage, "/w is full").ok());
   EXPECT_THAT(worker.Synchronize().assignments, IsEmpty());
   EXPECT_THAT(rig.GetTask(job, "prepare").pending_reason,
-              StartsWith("back-off until 2023-"));
+              AllOf(StartsWith("back-off until 2023-"),
+                    EndsWith(" after STORAGE: /w is full")));
   rig.clock.Advance(absl::Seconds(1));
   EXPECT_EQ(Only(&worker).action.fence, 2u);
 }
@@ -610,7 +613,7 @@ TEST(JobManager, ANearlyFullStoreTakesNoNewWorkAndGoesOnReading) {
   EXPECT_THAT(worker.Synchronize().assignments, IsEmpty());
   bool said = false;
   for (const TaskView& task : rig.Get(job).tasks) {
-    said = said || task.pending_reason == "store is nearly full";
+    said = said || task.pending_reason.starts_with("store is nearly full:");
   }
   EXPECT_TRUE(said);
   rig.free_bytes.reset();

@@ -94,9 +94,10 @@ class Service : public ::testing::Test {
     manager_.reset();
   }
 
-  std::string Submit(const std::string& salt = "") {
+  std::string Submit(const std::string& salt = "", int ranks = 1) {
     v1::CreateJobRequest request;
     *request.mutable_spec() = *ParseJobFile(testing_support::TinyJob());
+    request.mutable_spec()->mutable_resources()->set_ranks(ranks);
     request.mutable_spec()->set_salt(salt);
     grpc::ClientContext context;
     SetDeadline(&context);
@@ -132,6 +133,7 @@ class Service : public ::testing::Test {
       w::RunningAttempt* running = request->add_running();
       running->set_task(assignment.task());
       running->set_fence(assignment.fence());
+      running->set_rank(assignment.rank());
     }
     return response;
   }
@@ -387,6 +389,87 @@ TEST_F(Service, AHeldSynchronizeIsAnsweredWhenThereIsWork) {
   EXPECT_THAT(response.assignments(), SizeIs(1));
   // Not by the end of the hold (10 s) but by the news.
   EXPECT_LT(absl::Now() - start, absl::Seconds(8));
+}
+
+TEST_F(Service, TheRanksOfAGangMeetThroughHeldCalls) {
+  const std::string job = Submit("", /*ranks=*/2);
+  w::SynchronizeRequest request = WorkerRequest();
+  std::vector<w::Assignment> ranks;
+  while (ranks.empty()) {
+    for (const w::Assignment& assignment :
+         Synchronize(&request).assignments()) {
+      if (assignment.ranks() == 2) {
+        ranks.push_back(assignment);
+      } else {
+        Finish(assignment);
+      }
+    }
+  }
+  ASSERT_THAT(ranks, SizeIs(2));
+  EXPECT_EQ(ranks[0].fence(), ranks[1].fence());
+  EXPECT_NE(ranks[0].rank(), ranks[1].rank());
+  EXPECT_EQ(ranks[0].reduction(), "ordered");
+  EXPECT_EQ(ranks[0].exchange(), "every_step");
+  const auto join = [&](const w::Assignment& assignment, uint64_t fence,
+                        w::JoinGangResponse* response) {
+    w::JoinGangRequest join;
+    join.set_worker("scripted");
+    join.set_task(assignment.task());
+    join.set_fence(fence);
+    join.mutable_member()->set_rank(assignment.rank());
+    join.mutable_member()->set_endpoint(
+        absl::StrCat("host:", 7000 + assignment.rank()));
+    join.mutable_member()->set_threads(3);
+    grpc::ClientContext context;
+    SetDeadline(&context);
+    return FromGrpcStatus(workers_->JoinGang(&context, join, response));
+  };
+  w::JoinGangResponse answers[2];
+  std::thread other([&] {
+    const absl::Status status = join(ranks[1], ranks[1].fence(), &answers[1]);
+    EXPECT_TRUE(status.ok()) << status;
+  });
+  const absl::Status status = join(ranks[0], ranks[0].fence(), &answers[0]);
+  other.join();
+  EXPECT_TRUE(status.ok()) << status;
+  for (const w::JoinGangResponse& answer : answers) {
+    EXPECT_TRUE(answer.complete());
+    EXPECT_THAT(answer.secret(), SizeIs(32));
+    EXPECT_EQ(answer.secret(), answers[0].secret());
+    ASSERT_THAT(answer.members(), SizeIs(2));
+    EXPECT_EQ(answer.members(1).endpoint(), "host:7001");
+    EXPECT_EQ(answer.members(1).threads(), 3);
+  }
+  // `describe` shows where they are, and nothing that is secret.
+  for (const v1::Task& task : Get(job).tasks()) {
+    if (task.gang().empty()) continue;
+    ASSERT_THAT(task.gang(), SizeIs(2));
+    EXPECT_EQ(task.gang(0).endpoint(), "host:7000");
+    EXPECT_EQ(task.gang(1).worker(), "scripted");
+  }
+  w::JoinGangResponse none;
+  EXPECT_EQ(ReasonOf(join(ranks[0], ranks[0].fence() + 1, &none)),
+            "STALE_FENCE");
+  Work(job);
+  EXPECT_EQ(Get(job).state(), v1::Job::STATE_SUCCEEDED);
+}
+
+TEST_F(Service, ExplainModelsTheScalingAndWarnsOfIdleRanks) {
+  v1::ExplainJobRequest request;
+  *request.mutable_spec() = *ParseJobFile(testing_support::TinyJob());
+  request.mutable_spec()->mutable_resources()->set_ranks(7);
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  v1::ExplainJobResponse response;
+  const grpc::Status status = jobs_->ExplainJob(&context, request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_THAT(response.scaling().rows(), SizeIs(5));
+  EXPECT_EQ(response.scaling().rows(4).ranks(), 64);
+  ASSERT_THAT(response.scaling().rows(4).links(), SizeIs(2));
+  EXPECT_GT(response.scaling().rows(4).sent_bytes(), 0);
+  EXPECT_EQ(response.scaling().rows(4).links(0).limit(), "match shards");
+  ASSERT_THAT(response.warnings(), SizeIs(1));
+  EXPECT_THAT(response.warnings(0), HasSubstr("7 ranks share 3 shards"));
 }
 
 TEST_F(Service, AWorkerOfAnotherProtocolIsToldWhichSideToUpgrade) {

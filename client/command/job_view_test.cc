@@ -1,0 +1,51 @@
+#include "client/command/job_view.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace dasm {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+v1::Job JobWithGang(int wanted) {
+  v1::Job job;
+  job.mutable_expanded_spec()->mutable_resources()->set_ranks(wanted);
+  v1::Task* task = job.add_tasks();
+  task->set_name("projects/default/jobs/j1/tasks/segment-1");
+  task->set_state(v1::Task::STATE_RUNNING);
+  task->set_worker("a,b");
+  for (int rank = 0; rank < 2; ++rank) {
+    v1::GangRank* member = task->add_gang();
+    member->set_rank(rank);
+    member->set_worker(rank == 0 ? "a" : "b");
+  }
+  task->mutable_gang(0)->set_endpoint("10.0.0.1:7000");
+  return job;
+}
+
+TEST(DescribeJob, ShowsWhereTheRanksOfAGangAre) {
+  const std::string text = DescribeJob(JobWithGang(2), absl::UnixEpoch());
+  EXPECT_THAT(text, HasSubstr("segment-1 runs on 2 ranks\n"));
+  EXPECT_THAT(text, HasSubstr("0     a       10.0.0.1:7000\n"));
+  EXPECT_THAT(text, HasSubstr("1     b       not there yet\n"));
+}
+
+TEST(DescribeJob, SaysThatAGangRunsOnFewerRanks) {
+  EXPECT_THAT(DescribeJob(JobWithGang(4), absl::UnixEpoch()),
+              HasSubstr("segment-1 runs on 2 of 4 ranks\n"));
+  v1::Job alone = JobWithGang(1);
+  alone.mutable_tasks(0)->clear_gang();
+  EXPECT_THAT(DescribeJob(alone, absl::UnixEpoch()), Not(HasSubstr("RANK")));
+}
+
+TEST(DescribeJob, SaysThatATaskWasPlannedAnew) {
+  v1::Job job = JobWithGang(2);
+  job.mutable_tasks(0)->set_replanned_micro_batch(16);
+  EXPECT_THAT(DescribeJob(job, absl::UnixEpoch()),
+              HasSubstr("now micro-batches of 16"));
+}
+
+}  // namespace
+}  // namespace dasm

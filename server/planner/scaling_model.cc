@@ -1,0 +1,201 @@
+#include "server/planner/scaling_model.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/planner/network_cost.h"
+#include "server/planner/planner.h"
+#include "server/planner/task_cost.h"
+
+namespace dasm {
+namespace {
+
+constexpr int64_t kFloat = sizeof(float);
+constexpr double kUpdateFlops = 6;
+
+int64_t Share(int64_t shards, int64_t ranks) {
+  return (shards + ranks - 1) / ranks;
+}
+
+// Passes over a class, each with one network.
+int64_t Passes(const StepWork& work) { return work.match_shards / work.slices; }
+
+// Collective calls of a step.
+int64_t Calls(const StepWork& work) {
+  return (work.deferred ? 0 : 1) + work.train_steps +
+         (work.slices > 1 ? Passes(work) : 0);
+}
+
+struct Seconds {
+  double match = 0;
+  double train = 0;
+  double redundant = 0;
+};
+
+Seconds Compute(const StepWork& work, int ranks, double flops_per_second) {
+  return {
+      static_cast<double>(Share(work.match_shards, ranks)) * work.match_flops /
+          flops_per_second,
+      static_cast<double>(work.train_steps * Share(work.train_shards, ranks)) *
+          work.train_flops / flops_per_second,
+      work.redundant_flops / flops_per_second};
+}
+
+// Of a step whose ranks but one match while that one trains.
+double WithTrainer(const StepWork& work, int ranks, double flops_per_second,
+                   const Link& link) {
+  const Seconds matching = Compute(work, ranks - 1, flops_per_second);
+  const Seconds training = Compute(work, 1, flops_per_second);
+  StepWork exchanged = work;
+  exchanged.train_steps = 0;
+  const double images =
+      work.deferred ? 0
+                    : static_cast<double>(StepBytesSent(exchanged, ranks)) /
+                              link.bytes_per_second +
+                          link.seconds_per_call;
+  // A network a step, sent on while the next one is trained.
+  const double network =
+      static_cast<double>(kFloat * work.parameters) / link.bytes_per_second +
+      link.seconds_per_call;
+  return std::max(matching.match + matching.redundant + images,
+                  training.train + training.redundant + network);
+}
+
+}  // namespace
+
+int64_t SumBytesSent(int64_t shards, int64_t length, int ranks, bool fast) {
+  const int64_t rows = fast ? 1 : Share(shards, ranks);
+  return (rows + 1) * kFloat * length * (ranks - 1) / ranks;
+}
+
+int64_t GatherBytesSent(int64_t shards, int64_t length, int ranks) {
+  return Share(shards, ranks) * kFloat * length * (ranks - 1);
+}
+
+double StepWork::flops() const {
+  return static_cast<double>(match_shards) * match_flops +
+         static_cast<double>(train_steps * train_shards) * train_flops +
+         redundant_flops;
+}
+
+StepWork WorkOfStep(const DistillSegmentParameters& parameters,
+                    const ResolvedDataset& dataset, bool deferred) {
+  const GradientMatchingSpec& m = parameters.matching;
+  const NetworkCost net =
+      CostOf(parameters.network, dataset.channels, dataset.height,
+             dataset.width, dataset.classes);
+  const int64_t pixels = int64_t{dataset.channels} * dataset.height *
+                         dataset.width * parameters.images_per_class;
+  const int64_t synthetic = SyntheticPerClass(parameters);
+  const int micro_batch = EffectiveMicroBatch(parameters);
+  const int64_t slices =
+      Share(std::max<int64_t>(m.real_batch, synthetic), micro_batch);
+  StepWork work;
+  const int64_t passes = int64_t{dataset.classes} * m.inits_per_step;
+  work.match_shards = passes * slices;
+  work.match_flops = MatchFlops(parameters, net) / static_cast<double>(slices);
+  work.train_steps = int64_t{m.net_steps} * m.inits_per_step;
+  const int group =
+      parameters.network.norm == Norm::kBatch
+          ? m.net_batch
+          : std::min(parameters.execution.train_group, m.net_batch);
+  work.train_shards = Share(m.net_batch, group);
+  work.train_flops = 3.0 * net.forward_flops * group;
+  work.redundant_flops =
+      kUpdateFlops * static_cast<double>(work.train_steps * net.parameters +
+                                         pixels * dataset.classes);
+  work.row = pixels + 1;
+  work.slices = slices;
+  work.parameters = net.parameters + net.buffers;
+  work.fast = parameters.fast_ranks > 0;
+  work.deferred = deferred;
+  return work;
+}
+
+int64_t StepBytesSent(const StepWork& work, int ranks) {
+  int64_t images =
+      work.deferred ? 0 : GatherBytesSent(work.match_shards, work.row, ranks);
+  if (work.slices > 1) {
+    images += Passes(work) *
+              SumBytesSent(work.slices, 2 * work.parameters, ranks, work.fast);
+  }
+  return images + work.train_steps * SumBytesSent(work.train_shards,
+                                                  work.parameters, ranks,
+                                                  work.fast);
+}
+
+Link NvLink() { return {"NVLink", 450e9, 10e-6}; }
+Link Ethernet() { return {"100 Gbit/s", 12.5e9, 50e-6}; }
+
+std::vector<ScalingRow> ModelScaling(const StepWork& work,
+                                     const std::vector<int>& ranks,
+                                     double flops_per_second,
+                                     const std::vector<Link>& links) {
+  const Seconds one = Compute(work, 1, flops_per_second);
+  const double alone = one.match + one.train + one.redundant;
+  std::vector<ScalingRow> rows;
+  for (const int count : ranks) {
+    const Seconds own = Compute(work, count, flops_per_second);
+    ScalingRow row;
+    row.ranks = count;
+    row.match_seconds = own.match;
+    row.train_seconds = own.train;
+    row.redundant_seconds = own.redundant;
+    row.sent_bytes = StepBytesSent(work, count);
+    for (const Link& link : links) {
+      const double bytes =
+          static_cast<double>(row.sent_bytes) / link.bytes_per_second;
+      const double latency =
+          count == 1 ? 0
+                     : static_cast<double>(Calls(work)) * link.seconds_per_call;
+      const double all =
+          own.match + own.train + own.redundant + bytes + latency;
+      ScalingRow::OnLink on;
+      on.link = link.name;
+      on.exchange_seconds = bytes + latency;
+      on.speedup = alone / all;
+      if (count > 1) {
+        on.trainer_speedup =
+            alone / WithTrainer(work, count, flops_per_second, link);
+      }
+      // What each part takes beyond its share of the ranks.
+      const std::pair<double, const char*> losses[] = {
+          {own.match - one.match / count, "match shards"},
+          {own.train - one.train / count, "train shards"},
+          {own.redundant - one.redundant / count, "redundant work"},
+          {bytes, "bytes"},
+          {latency, "latency"}};
+      const auto* worst = std::max_element(
+          std::begin(losses), std::end(losses),
+          [](const auto& a, const auto& b) { return a.first < b.first; });
+      on.limit = on.speedup > 0.95 * count ? "none" : worst->second;
+      row.links.push_back(std::move(on));
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::vector<std::string> RankWarnings(const StepWork& work, int ranks) {
+  std::vector<std::string> warnings;
+  if (ranks > work.match_shards) {
+    warnings.push_back(absl::StrCat(
+        "resources.ranks: ", ranks, " ranks share ", work.match_shards,
+        " shards of a matching step (classes x inits_per_step x "
+        "micro-batches), so ",
+        ranks - work.match_shards,
+        " of them never match; use fewer, raise inits_per_step or set "
+        "execution.micro_batch"));
+  } else if (work.match_shards % ranks != 0 &&
+             Share(work.match_shards, ranks) * ranks * 4 >=
+                 work.match_shards * 5) {
+    warnings.push_back(absl::StrCat(
+        "resources.ranks: ", ranks, " ranks share ", work.match_shards,
+        " shards of a matching step unevenly: some wait for those with ",
+        Share(work.match_shards, ranks)));
+  }
+  return warnings;
+}
+
+}  // namespace dasm

@@ -1,0 +1,109 @@
+// How the speed of a distill_segment step grows with the ranks of its gang: a
+// model from counted arithmetic and counted bytes, for `explain`. Pure
+// functions; predictions, not promises.
+//
+// A step is G = inits_per_step passes over C classes and, for each of the G
+// networks, net_steps training steps. With F the FLOPs of a forward pass and R
+// ranks, which take shards round-robin:
+//   matching   shards C G s, s = slices that micro_batch cuts a class into;
+//              a rank computes ceil(C G s / R) of them, at
+//              F (3 real + 7 synthetic) / s each (10 when it is cut: the first
+//              of two passes is extra)
+//   training   shards of a network step: ceil(net_batch / train_group), with
+//              BatchNorm one; a rank computes ceil(shards / R) of them, at
+//              3 F train_group each
+//   redundant  what every rank does: the updates of parameters and pixels,
+//              6 FLOPs each
+//   exchange   a gather of the pixels' gradients, a sum a network step, and for
+//              classes that are cut a sum of both sides' gradients: the bytes
+//              below over the link's rate, and its latency a call
+// Dedicated trainers: one rank trains the networks and sends them to the
+// others, which match meanwhile: a step takes the longer of the two.
+#ifndef DASM_SERVER_PLANNER_SCALING_MODEL_H_
+#define DASM_SERVER_PLANNER_SCALING_MODEL_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/spec/task_parameters.h"
+
+namespace dasm {
+
+struct ResolvedDataset;
+
+// Payload bytes that rank 0, which has most shards, sends in one collective
+// call over `ranks` processes, each one rank (but for the rounding to cache
+// lines what worker/collective/exchange_plan.h counts). An ordered sum cannot add partials of another
+// rank's shards early: every rank sends each of its rows, cut in R parts, to
+// the parts' owners, then its summed part to all:
+//   ceil(shards / R) * 4 length (R - 1) / R + 4 length (R - 1) / R
+// A fast sum adds its own rows first: one row in place of ceil(shards / R).
+// A gather sends each own row to all others:
+//   ceil(shards / R) * 4 length (R - 1)
+int64_t SumBytesSent(int64_t shards, int64_t length, int ranks, bool fast);
+int64_t GatherBytesSent(int64_t shards, int64_t length, int ranks);
+
+// What a gang computes and sends.
+struct StepWork {
+  int64_t match_shards = 0;
+  double match_flops = 0;    // of a shard
+  int64_t train_steps = 0;   // network steps, over all networks
+  int64_t train_shards = 0;  // of a network step
+  double train_flops = 0;    // of a shard
+  double redundant_flops = 0;
+  int64_t row = 0;         // floats that a match shard returns
+  int64_t slices = 1;      // that a class is cut into
+  int64_t parameters = 0;  // floats that a train shard returns
+  bool fast = false;
+  bool deferred = false;  // image gradients are not exchanged every step
+
+  double flops() const;
+};
+StepWork WorkOfStep(const DistillSegmentParameters& parameters,
+                    const ResolvedDataset& dataset, bool deferred);
+int64_t StepBytesSent(const StepWork& work, int ranks);
+
+struct Link {
+  std::string name;
+  double bytes_per_second = 0;
+  double seconds_per_call = 0;
+};
+// 450 GB/s a direction, 10 us; 100 Gbit/s, 50 us.
+Link NvLink();
+Link Ethernet();
+
+struct ScalingRow {
+  int ranks = 1;
+  double match_seconds = 0;  // of the rank that has most
+  double train_seconds = 0;
+  double redundant_seconds = 0;
+  int64_t sent_bytes = 0;
+  struct OnLink {
+    std::string link;
+    double exchange_seconds = 0;
+    double speedup = 1;  // over one rank
+    // The same with one rank that only trains; 0 with one rank.
+    double trainer_speedup = 0;
+    // What keeps it from `ranks`: "match shards", "train shards", "redundant
+    // work", "bytes" or "latency"; "none" below 5 % of loss.
+    std::string limit;
+  };
+  std::vector<OnLink> links;
+};
+// `flops_per_second`: what a rank sustains, > 0.
+std::vector<ScalingRow> ModelScaling(const StepWork& work,
+                                     const std::vector<int>& ranks,
+                                     double flops_per_second,
+                                     const std::vector<Link>& links);
+
+// What the tables of `explain` assume a rank to sustain: a third of the fp32
+// peak of a current data centre GPU.
+inline constexpr double kModelFlopsPerSecond = 20e12;
+
+// What a user should know before starting `ranks` ranks; empty: nothing.
+std::vector<std::string> RankWarnings(const StepWork& work, int ranks);
+
+}  // namespace dasm
+
+#endif  // DASM_SERVER_PLANNER_SCALING_MODEL_H_

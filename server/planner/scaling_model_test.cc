@@ -1,0 +1,138 @@
+#include "server/planner/scaling_model.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/planner/planner.h"
+
+namespace dasm {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+ResolvedDataset Cifar() {
+  return {.classes = 10,
+          .channels = 3,
+          .height = 32,
+          .width = 32,
+          .train_images = 50000,
+          .test_images = 10000};
+}
+
+DistillSegmentParameters Parameters() {
+  DistillSegmentParameters p;
+  p.images_per_class = 10;
+  p.synthesis.factor = 2;
+  p.matching.real_batch = 64;
+  p.matching.net_steps = 8;
+  p.matching.net_batch = 64;
+  p.execution.train_group = 16;
+  return p;
+}
+
+StepWork Work(const DistillSegmentParameters& p = Parameters(),
+              bool deferred = false) {
+  return WorkOfStep(p, Cifar(), deferred);
+}
+
+ScalingRow Model(const StepWork& work, int ranks) {
+  return ModelScaling(work, {ranks}, 1e12, {NvLink(), Ethernet()}).at(0);
+}
+
+TEST(ScalingModel, BytesOfASumAreThoseOfScatterAndGather) {
+  // Four rows of 1000 floats on two ranks: two rows, half of each to the other,
+  // then half of the sum.
+  EXPECT_EQ(SumBytesSent(4, 1000, 2, false), 2 * 2000 + 2000);
+  EXPECT_EQ(SumBytesSent(4, 1000, 4, false), 3000 + 3000);
+  EXPECT_EQ(SumBytesSent(4, 1000, 2, true), 2000 + 2000);
+  EXPECT_EQ(SumBytesSent(4, 1000, 1, false), 0);
+  // Ten rows on four ranks: rank 0 has three and sends each to three.
+  EXPECT_EQ(GatherBytesSent(10, 100, 4), 3 * 400 * 3);
+  EXPECT_EQ(GatherBytesSent(10, 100, 1), 0);
+}
+
+TEST(ScalingModel, AStepIsItsClassesAndItsNetworkSteps) {
+  const StepWork work = Work();
+  EXPECT_EQ(work.match_shards, 10);
+  EXPECT_EQ(work.train_steps, 8);
+  EXPECT_EQ(work.train_shards, 4);
+  EXPECT_EQ(work.row, 10 * 3 * 32 * 32 + 1);
+  EXPECT_EQ(work.parameters, 320010);
+  EXPECT_EQ(StepBytesSent(work, 2),
+            GatherBytesSent(10, work.row, 2) +
+                8 * SumBytesSent(4, work.parameters, 2, false));
+  EXPECT_EQ(StepBytesSent(Work(Parameters(), true), 2),
+            8 * SumBytesSent(4, work.parameters, 2, false));
+  DistillSegmentParameters p = Parameters();
+  p.matching.inits_per_step = 3;
+  EXPECT_EQ(Work(p).match_shards, 30);
+  EXPECT_EQ(Work(p).train_steps, 24);
+  // Decoded images are 40 a class: slices are of the larger side.
+  p.execution.micro_batch = 16;
+  EXPECT_EQ(Work(p).match_shards, 120);
+  p.network.norm = Norm::kBatch;
+  EXPECT_EQ(Work(p).train_shards, 1);
+}
+
+TEST(ScalingModel, OneRankIsTheMeasureOfTheOthers) {
+  const ScalingRow one = Model(Work(), 1);
+  EXPECT_EQ(one.sent_bytes, 0);
+  ASSERT_THAT(one.links, SizeIs(2));
+  for (const ScalingRow::OnLink& on : one.links) {
+    EXPECT_DOUBLE_EQ(on.speedup, 1);
+    EXPECT_EQ(on.trainer_speedup, 0);
+    EXPECT_EQ(on.limit, "none");
+  }
+  EXPECT_NEAR(one.match_seconds + one.train_seconds + one.redundant_seconds,
+              Work().flops() / 1e12, 1e-9);
+}
+
+TEST(ScalingModel, ClassesThatDoNotDivideAreTheLimit) {
+  // 10 classes on 8 ranks: two of them have two, so matching is 5 times as
+  // fast.
+  const ScalingRow eight = Model(Work(), 8);
+  EXPECT_NEAR(Model(Work(), 1).match_seconds / eight.match_seconds, 5, 1e-9);
+  EXPECT_EQ(eight.links[0].limit, "match shards");
+  EXPECT_LT(eight.links[0].speedup, 5.1);
+  EXPECT_LT(eight.links[1].speedup, eight.links[0].speedup);
+  // Beyond the shards nothing is gained.
+  EXPECT_LE(Model(Work(), 64).links[0].speedup,
+            Model(Work(), 10).links[0].speedup);
+}
+
+TEST(ScalingModel, ASlowLinkOrALongCallIsNamed) {
+  const auto limit = [](const Link& link) {
+    return ModelScaling(Work(), {2}, 1e15, {link}).at(0).links.at(0).limit;
+  };
+  EXPECT_EQ(limit({"slow", 1e6, 0}), "bytes");
+  EXPECT_EQ(limit({"far", 1e15, 1}), "latency");
+}
+
+TEST(ScalingModel, ATrainerPaysWhenTrainingIsAsLongAsMatching) {
+  // Without network steps there is nothing to take over: a rank is lost.
+  DistillSegmentParameters p = Parameters();
+  p.matching.net_steps = 0;
+  const ScalingRow none = Model(Work(p), 11);
+  EXPECT_LE(none.links[0].trainer_speedup, none.links[0].speedup * 1.01);
+  // One shard a network step: training does not shard at all, a trainer hides
+  // it.
+  p.matching.net_steps = 8;
+  p.execution.train_group = 64;
+  const ScalingRow one_group = Model(Work(p), 6);
+  EXPECT_GT(one_group.links[0].trainer_speedup, one_group.links[0].speedup);
+}
+
+TEST(ScalingModel, RanksWithoutShardsAreWarnedOf) {
+  EXPECT_THAT(RankWarnings(Work(), 5), IsEmpty());
+  EXPECT_THAT(RankWarnings(Work(), 1), IsEmpty());
+  ASSERT_THAT(RankWarnings(Work(), 12), SizeIs(1));
+  EXPECT_THAT(RankWarnings(Work(), 12)[0],
+              HasSubstr("12 ranks share 10 shards"));
+  EXPECT_THAT(RankWarnings(Work(), 12)[0], HasSubstr("so 2 of them never"));
+  ASSERT_THAT(RankWarnings(Work(), 8), SizeIs(1));
+  EXPECT_THAT(RankWarnings(Work(), 8)[0], HasSubstr("unevenly"));
+}
+
+}  // namespace
+}  // namespace dasm
