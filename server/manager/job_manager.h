@@ -66,6 +66,9 @@ class JobManager {
  public:
   struct Options {
     absl::Duration lease = absl::Seconds(30);  // 1 s .. 1 h
+    // A synchronize without news is answered after this, or a third of the
+    // lease.
+    absl::Duration longest_hold = absl::Seconds(10);
     // Below this much free space nothing new is accepted or started.
     int64_t min_free_bytes = 0;
     std::string tool_version;

@@ -16,8 +16,6 @@
 namespace dasm {
 namespace {
 
-constexpr absl::Duration kLongestHold = absl::Seconds(10);
-
 absl::Status StaleFence(const std::string& key, uint64_t fence) {
   return WithReason(
       absl::AbortedError(absl::StrCat("attempt ", fence, " of task ", key,
@@ -181,7 +179,8 @@ void JobManager::Synchronize(WorkerReport report, SynchronizeDone done) {
       if (applied) {
         worker->held = std::move(done);
         worker->held_until =
-            parts_.clock->Steady() + std::min(kLongestHold, options_.lease / 3);
+            parts_.clock->Steady() +
+            std::min(options_.longest_hold, options_.lease / 3);
       } else {
         after.push_back(
             [done = std::move(done), orders = OrdersFor(id)]() mutable {

@@ -50,8 +50,7 @@ class RunnerServerTest : public ::testing::Test {
     const auto reached = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
       return heard_.size() >= count;
     };
-    return mutex_.AwaitWithTimeout(absl::Condition(&reached),
-                                   absl::Seconds(20));
+    return mutex_.AwaitWithTimeout(absl::Condition(&reached), absl::Minutes(2));
   }
   void Open(const std::string& token) {
     server_->Open(token, [this](const RunnerMessage& message) {

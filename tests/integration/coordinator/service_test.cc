@@ -43,7 +43,8 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 using testing_support::WorkOn;
 
-constexpr absl::Duration kLimit = absl::Seconds(60);
+// Ends a test that hangs.
+constexpr absl::Duration kLimit = absl::Minutes(2);
 
 void SetDeadline(grpc::ClientContext* context) {
   context->set_deadline(absl::ToChronoTime(absl::Now() + kLimit));
@@ -72,7 +73,9 @@ class Service : public ::testing::Test {
     parts.blobs = blobs_.get();
     parts.roots = roots_.get();
     parts.metrics = &metrics_;
-    manager_ = *JobManager::Create({.lease = absl::Seconds(30)}, parts);
+    // Nothing expires on a slow machine, and no hold ends before its news.
+    manager_ = *JobManager::Create(
+        {.lease = absl::Hours(1), .longest_hold = 2 * kLimit}, parts);
     auto server = GrpcServer::Start(
         {address_, "test"}, {manager_.get(), store_.get(), telemetry_.get(),
                              blobs_.get(), &metrics_});
@@ -377,18 +380,12 @@ TEST_F(Service, LogsAreFollowedUntilTheJobEnds) {
 TEST_F(Service, AHeldSynchronizeIsAnsweredWhenThereIsWork) {
   w::SynchronizeRequest request = WorkerRequest();
   EXPECT_THAT(Synchronize(&request).assignments(), IsEmpty());
-  absl::Notification answered;
   w::SynchronizeResponse response;
-  const absl::Time start = absl::Now();
-  std::thread held([&] {
-    response = Synchronize(&request);
-    answered.Notify();
-  });
+  // The hold outlasts the call's deadline: only news can answer it.
+  std::thread held([&] { response = Synchronize(&request); });
   Submit();
   held.join();
   EXPECT_THAT(response.assignments(), SizeIs(1));
-  // Not by the end of the hold (10 s) but by the news.
-  EXPECT_LT(absl::Now() - start, absl::Seconds(8));
 }
 
 TEST_F(Service, TheRanksOfAGangMeetThroughHeldCalls) {
@@ -507,10 +504,8 @@ TEST_F(Service, StreamsAndHeldCallsEndWhenTheCoordinatorStops) {
     watched = stream->Finish();
   });
   first.WaitForNotification();
-  const absl::Time start = absl::Now();
   Stop();
   watcher.join();
-  EXPECT_LT(absl::Now() - start, absl::Seconds(20));
   EXPECT_EQ(watched.error_code(), grpc::StatusCode::UNAVAILABLE);
   // And the same work goes on with the next one.
   Start();
