@@ -197,7 +197,7 @@ class WholeStep : public testing::Test {
       batch.stored = pixels[k];
       batch.augmentation = &draw;
       ClassMatch match = matcher.Match(theta, batch);
-      distances.push_back(match.distance);
+      distances.push_back(match.distance.item<double>());
       gradients.push_back(match.gradient);
     }
     return {at::tensor(distances, at::kDouble), at::stack(gradients)};

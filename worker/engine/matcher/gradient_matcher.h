@@ -6,7 +6,7 @@
 //   one class. Any floating dtype; device and dtype are those of the
 //   parameters.
 // Cost: gradients are asked for the matched parameters only, and only the
-//   synthetic side keeps a graph.
+//   synthetic side keeps a graph. Nothing is read back from a device.
 // Errors: a mismatch of shapes throws c10::Error.
 // Threads: immutable.
 #ifndef DASM_WORKER_ENGINE_MATCHER_GRADIENT_MATCHER_H_
@@ -17,12 +17,14 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/spec/job_spec.h"
 #include "worker/engine/augmentation/augmentation.h"
 #include "worker/engine/dataset/image_data.h"
 #include "worker/engine/network/network.h"
 #include "worker/engine/parameterization/multi_formation.h"
+#include "worker/engine/shard/shard_runner.h"
 
 namespace dasm {
 
@@ -38,7 +40,7 @@ struct ClassBatch {
 };
 
 struct ClassMatch {
-  double distance = 0;
+  at::Tensor distance;  // []
   at::Tensor gradient;  // of the distance, [n, C, H, W] like `stored`
 };
 
@@ -56,15 +58,39 @@ class GradientMatcher {
   // `parameters` [P]. BatchNorm uses the statistics of each side's batch.
   ClassMatch Match(const at::Tensor& parameters, const ClassBatch& batch) const;
 
+  // The same in memory of `micro_batch` images, shared among ranks. Both sides
+  // are cut into parts of that many, part k is shard k. Pass 1 adds up the
+  // gradients of both sides; the distance and its derivative v with respect to
+  // the synthetic one follow from the sums, on every rank; pass 2 computes each
+  // part's gradient again, with a graph, and backpropagates <gradient, v> to
+  // its pixels. Exact but for rounding, for any distance; not for BatchNorm.
+  // Bytes: all-reduces of 2 M floats (M matched parameters) and of the pixels.
+  // Errors: those of the collective.
+  absl::StatusOr<ClassMatch> MatchInParts(const at::Tensor& parameters,
+                                          const ClassBatch& batch,
+                                          int64_t micro_batch,
+                                          const ShardRunner& runner) const;
+
+  // Floats of all matched parameters.
+  int64_t matched_size() const { return matched_size_; }
+
  private:
-  // The mean cross-entropy's gradient w.r.t. the matched ones of `slices`.
+  // Leaves; the matched ones require gradients.
+  std::vector<at::Tensor> Leaves(const at::Tensor& parameters) const;
+  // The gradient w.r.t. the matched ones of `slices` of these images' share of
+  // the mean cross-entropy of `whole` images.
   std::vector<at::Tensor> ParameterGradient(
       const std::vector<at::Tensor>& slices, const at::Tensor& images,
-      int64_t label, bool create_graph) const;
+      int64_t label, int64_t whole, bool create_graph) const;
+  // The decoded images of these numbers (empty: all), normalised and augmented.
+  at::Tensor SyntheticImages(const at::Tensor& stored,
+                             absl::Span<const int64_t> decoded,
+                             const AugmentationDraw& augmentation) const;
 
   const Network* const network_;
   const Options options_;
   std::vector<bool> matched_;  // by tensor of the layout
+  int64_t matched_size_ = 0;
 };
 
 }  // namespace dasm

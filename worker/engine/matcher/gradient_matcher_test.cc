@@ -5,9 +5,13 @@
 
 #include <cmath>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
+#include "worker/collective/single_process_collective.h"
 #include "worker/engine/matcher/distance.h"
+#include "worker/engine/shard/gang_for_tests.h"
 
 namespace dasm {
 namespace {
@@ -48,7 +52,7 @@ class GradientMatcherTest : public ::testing::Test {
     batch.stored = stored;
     return GradientMatcher(network_.get(), options_)
         .Match(parameters_, batch)
-        .distance;
+        .distance.item<double>();
   }
 
   // The largest error of the gradient of `pixels` randomly chosen pixels.
@@ -161,8 +165,86 @@ TEST_F(GradientMatcherTest, RealImagesMatchThemselves) {
       GradientMatcher(network_.get(), options_).Match(parameters_, batch_);
   // Both sides compute the same but for the order of sums: the one with a graph
   // may take another convolution kernel.
-  EXPECT_LT(match.distance, 1e-24);
+  EXPECT_LT(match.distance.item<double>(), 1e-24);
   EXPECT_LT(match.gradient.abs().max().item<double>(), 1e-12);
+}
+
+// Of one class cut into parts of `micro_batch` images, on `ranks` ranks.
+ClassMatch InParts(const GradientMatcher& matcher, const at::Tensor& parameters,
+                   const ClassBatch& batch, int64_t micro_batch, int ranks) {
+  std::vector<ClassMatch> all(ranks);
+  RunGang(ranks, [&](Collective* collective) {
+    auto match = matcher.MatchInParts(parameters, batch, micro_batch,
+                                      ShardRunner(collective, at::kCPU));
+    ASSERT_TRUE(match.ok()) << match.status();
+    all[collective->rank()] = *std::move(match);
+  });
+  for (const ClassMatch& match : all) {
+    EXPECT_TRUE(match.distance.equal(all[0].distance));
+    EXPECT_TRUE(match.gradient.equal(all[0].gradient));
+  }
+  return all[0];
+}
+
+TEST_F(GradientMatcherTest, PartsGiveTheWholeBatchOnAnyNumberOfRanks) {
+  const std::vector<int64_t> chosen = {0, 1, 3, 4, 6};
+  for (const bool all : {true, false}) {
+    if (!all) batch_.decoded = chosen;
+    for (Distance distance :
+         {Distance::kMse, Distance::kCosine, Distance::kL1}) {
+      for (Layers layers : {Layers::kConvolutions, Layers::kAll}) {
+        options_.distance = distance;
+        options_.layers = layers;
+        const GradientMatcher matcher(network_.get(), options_);
+        const ClassMatch whole = matcher.Match(parameters_, batch_);
+        // Parts of 6 real and 8 or 5 synthetic images; 64 is one part.
+        for (int64_t micro_batch : {1, 3, 4, 64}) {
+          const ClassMatch parts =
+              InParts(matcher, parameters_, batch_, micro_batch, 1);
+          EXPECT_NEAR(parts.distance.item<double>(),
+                      whole.distance.item<double>(),
+                      1e-12 * whole.distance.item<double>());
+          EXPECT_LT((parts.gradient - whole.gradient).norm().item<double>(),
+                    1e-12 * whole.gradient.norm().item<double>())
+              << micro_batch;
+          for (int ranks = 2; ranks <= 4; ++ranks) {
+            const ClassMatch shared =
+                InParts(matcher, parameters_, batch_, micro_batch, ranks);
+            EXPECT_TRUE(shared.distance.equal(parts.distance)) << ranks;
+            EXPECT_TRUE(shared.gradient.equal(parts.gradient)) << ranks;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(GradientMatcherTest, PartsInSinglePrecisionHaveTheSameBitsOnAnyRanks) {
+  parameters_ = parameters_.to(at::kFloat);
+  batch_.real = batch_.real.to(at::kFloat);
+  batch_.stored = batch_.stored.to(at::kFloat);
+  const GradientMatcher matcher(network_.get(), options_);
+  const ClassMatch alone = InParts(matcher, parameters_, batch_, 3, 1);
+  for (int ranks = 2; ranks <= 4; ++ranks) {
+    const ClassMatch shared = InParts(matcher, parameters_, batch_, 3, ranks);
+    EXPECT_TRUE(shared.distance.equal(alone.distance)) << ranks;
+    EXPECT_TRUE(shared.gradient.equal(alone.gradient)) << ranks;
+  }
+}
+
+TEST_F(GradientMatcherTest, BatchNormHasNoParts) {
+  NetworkSpec spec;
+  spec.depth = 2;
+  spec.width = 4;
+  spec.norm = Norm::kBatch;
+  network_ = *MakeNetwork(spec, kShape, kClasses);
+  parameters_ =
+      network_->Initialize(RandomStream(5, "test.init")).to(at::kDouble);
+  const GradientMatcher matcher(network_.get(), options_);
+  SingleProcessCollective single;
+  const ShardRunner runner(&single, at::kCPU);
+  EXPECT_THROW((void)matcher.MatchInParts(parameters_, batch_, 3, runner),
+               c10::Error);
 }
 
 TEST_F(GradientMatcherTest, LeavesNoGraphBehind) {

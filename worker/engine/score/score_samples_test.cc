@@ -8,7 +8,7 @@
 #include "gtest/gtest.h"
 #include "worker/collective/single_process_collective.h"
 #include "worker/engine/network/finite_differences.h"
-#include "worker/engine/trainer/gang_for_tests.h"
+#include "worker/engine/shard/gang_for_tests.h"
 #include "worker/engine/trainer/tester.h"
 
 namespace dasm {

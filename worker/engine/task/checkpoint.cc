@@ -3,12 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <string_view>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "worker/engine/dataset/tensor_view.h"
+#include "worker/engine/shard/shard_runner.h"
 
 namespace dasm {
 namespace {
@@ -28,17 +28,22 @@ uint64_t Hash(const std::map<std::string, at::Tensor>& tensors) {
   return hash;
 }
 
-absl::Status CompareAcrossRanks(Collective* collective, uint64_t hash) {
+absl::Status CompareAcrossRanks(const ShardRunner& runner, uint64_t hash) {
   // A float holds 16 bits exactly.
   constexpr int kParts = 4;
-  std::vector<float> rows(collective->size() * kParts);
-  for (int part = 0; part < kParts; ++part) {
-    rows[collective->rank() * kParts + part] = hash >> (16 * part) & 0xffff;
-  }
-  DASM_RETURN_IF_ERROR(
-      collective->GatherShards(absl::MakeSpan(rows), collective->size()));
-  for (size_t i = kParts; i < rows.size(); ++i) {
-    if (rows[i] != rows[i % kParts]) {
+  DASM_ASSIGN_OR_RETURN(
+      at::Tensor rows,
+      runner.Gather(runner.size(), kParts, at::kFloat,
+                    [&](int64_t, const at::Tensor& row) {
+                      for (int part = 0; part < kParts; ++part) {
+                        row[part].fill_(
+                            static_cast<int64_t>(hash >> (16 * part) & 0xffff));
+                      }
+                    }));
+  rows = rows.cpu();
+  const float* values = rows.const_data_ptr<float>();
+  for (int64_t i = kParts; i < rows.numel(); ++i) {
+    if (values[i] != values[i % kParts]) {
       return absl::InternalError(absl::StrCat(
           "the state of rank ", i / kParts,
           " differs from that of rank 0, though both computed the same: a "
@@ -56,7 +61,8 @@ absl::Status SaveCheckpoint(const TaskContext& context, int64_t step,
   for (const auto& [name, tensor] : tensors) {
     host[name] = tensor.detach().to(at::kCPU).contiguous();
   }
-  DASM_RETURN_IF_ERROR(CompareAcrossRanks(context.collective, Hash(host)));
+  DASM_RETURN_IF_ERROR(CompareAcrossRanks(
+      ShardRunner(context.collective, context.device), Hash(host)));
   for (const auto& [name, tensor] : host) {
     if (!tensor.isfinite().all().item<bool>()) {
       return WithFailureClass(

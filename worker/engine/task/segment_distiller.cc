@@ -23,7 +23,10 @@ constexpr char kPixels[] = "pixels";
 constexpr char kVelocity[] = "velocity";
 constexpr char kStep[] = "step";
 constexpr char kFigures[] = "figures";  // final_loss, max_pixel_step
-constexpr char kStudent[] = "student.";
+
+std::string StudentPrefix(int student) {
+  return student == 0 ? "student." : absl::StrCat("student.", student, ".");
+}
 
 std::vector<int64_t> AllOf(int64_t count) {
   std::vector<int64_t> items(count);
@@ -39,6 +42,17 @@ StepOptions StudentStep(const GradientMatchingSpec& spec) {
   options.augmentation = {AugmentationFlavour::kIdc, spec.net_augmentation};
   options.cutmix = spec.net_cutmix;
   return options;
+}
+
+bool NeedsParts(const DistillSegmentParameters& parameters) {
+  const int64_t micro_batch = parameters.execution.micro_batch;
+  const int64_t factor = parameters.synthesis.factor;
+  const int64_t decoded = parameters.images_per_class * factor * factor;
+  return micro_batch > 0 &&
+         std::max<int64_t>(
+             parameters.matching.real_batch,
+             std::min<int64_t>(decoded, parameters.matching.synthetic_batch)) >
+             micro_batch;
 }
 
 absl::Status NotFinite(const std::string& what) {
@@ -70,19 +84,26 @@ SegmentDistiller::SegmentDistiller(const TaskContext* context,
       student_step_(StudentStep(spec())),
       augmentation_stream_(options_.seed, "match.augmentation"),
       subset_stream_(options_.seed, "match.subset"),
+      runner_(context->collective, context->device),
+      in_parts_(NeedsParts(options_.parameters)),
+      // In parts no class has one owner, and all is exchanged as it is.
+      deferred_(context->options.exchange == Exchange::kDeferred && !in_parts_),
       trainer_(network, options_.parameters.execution, options_.seed, "student",
                context->collective, context->device),
-      student_walk_(options_.seed, "student.order", 0,
-                    AllOf(data->train().size()), spec().net_batch) {
-  for (int c = 0; c < data->classes(); ++c) {
-    ClassSampler::Options sampler;
-    sampler.seed = options_.seed;
-    sampler.label = c;
-    sampler.batch = spec().real_batch;
-    sampler.whole = data->train_by_class()[c];
-    sampler.pool = options_.pools[c];
-    sampler.mix = options_.parameters.mix;
-    samplers_.emplace_back(std::move(sampler));
+      samplers_(spec().inits_per_step) {
+  for (std::vector<ClassSampler>& samplers : samplers_) {
+    student_walks_.emplace_back(options_.seed, "student.order", 0,
+                                AllOf(data->train().size()), spec().net_batch);
+    for (int c = 0; c < data->classes(); ++c) {
+      ClassSampler::Options sampler;
+      sampler.seed = options_.seed;
+      sampler.label = c;
+      sampler.batch = spec().real_batch;
+      sampler.whole = data->train_by_class()[c];
+      sampler.pool = options_.pools[c];
+      sampler.mix = options_.parameters.mix;
+      samplers.emplace_back(std::move(sampler));
+    }
   }
 }
 
@@ -94,8 +115,10 @@ absl::StatusOr<SegmentDistiller::State> SegmentDistiller::Resume(
   if (file == nullptr) {
     state.pixels = start.to(context_.device).clone();
     state.velocity = at::zeros_like(state.pixels);
-    // Replaced by BeginInit; a checkpoint before that holds it.
-    state.student = trainer_.Start();
+    state.max_pixel_step = at::zeros({}, state.pixels.options());
+    // Replaced by BeginInits; a checkpoint before that holds them.
+    state.students.resize(spec().inits_per_step);
+    for (TrainingState& student : state.students) student = trainer_.Start();
     return state;
   }
   DASM_ASSIGN_OR_RETURN(const TensorView pixels,
@@ -118,98 +141,249 @@ absl::StatusOr<SegmentDistiller::State> SegmentDistiller::Resume(
   double values[2];
   std::memcpy(values, figures.data, sizeof(values));
   state.final_loss = values[0];
-  state.max_pixel_step = values[1];
+  state.max_pixel_step = at::full({}, values[1], state.pixels.options());
   if (state.step < 0 || state.step > TotalSteps()) {
     return absl::InvalidArgumentError(absl::StrCat(context_.files.checkpoint,
                                                    ": step ", state.step,
                                                    " of ", TotalSteps()));
   }
-  DASM_ASSIGN_OR_RETURN(
-      state.student,
-      LoadTrainingState(*file, kStudent, network_, context_.device));
+  for (int j = 0; j < spec().inits_per_step; ++j) {
+    DASM_ASSIGN_OR_RETURN(
+        TrainingState student,
+        LoadTrainingState(*file, StudentPrefix(j), network_, context_.device));
+    state.students.push_back(std::move(student));
+  }
   return state;
 }
 
-absl::Status SegmentDistiller::Save(const State& state) {
-  std::map<std::string, at::Tensor> tensors = state.student.ToTensors(kStudent);
-  tensors[kPixels] = state.pixels;
-  tensors[kVelocity] = state.velocity;
-  tensors[kStep] = at::full({1}, state.step, at::kLong);
-  tensors[kFigures] =
-      at::tensor({state.final_loss, state.max_pixel_step}, at::kDouble);
-  return SaveCheckpoint(context_, state.step, tensors);
+absl::Status SegmentDistiller::Exchange(State* state) {
+  if (!deferred_) return absl::OkStatus();
+  // Class c, the c-th row of both, is rank c mod size's.
+  const int64_t classes = data_.classes();
+  DASM_RETURN_IF_ERROR(runner_.GatherInto(classes, state->pixels));
+  DASM_RETURN_IF_ERROR(runner_.GatherInto(classes, state->velocity));
+  DASM_ASSIGN_OR_RETURN(
+      const at::Tensor largest,
+      runner_.Gather(runner_.size(), 1, at::kFloat,
+                     [&](int64_t, const at::Tensor& row) {
+                       row.copy_(state->max_pixel_step.view({1}));
+                     }));
+  state->max_pixel_step = largest.max();
+  return absl::OkStatus();
 }
 
-void SegmentDistiller::BeginInit(State* state) {
+absl::Status SegmentDistiller::Save(State* state) {
+  DASM_RETURN_IF_ERROR(Exchange(state));
+  std::map<std::string, at::Tensor> tensors;
+  for (int j = 0; j < spec().inits_per_step; ++j) {
+    tensors.merge(state->students[j].ToTensors(StudentPrefix(j)));
+  }
+  tensors[kPixels] = state->pixels;
+  tensors[kVelocity] = state->velocity;
+  tensors[kStep] = at::full({1}, state->step, at::kLong);
+  tensors[kFigures] = at::tensor(
+      {state->final_loss, state->max_pixel_step.item<double>()}, at::kDouble);
+  return SaveCheckpoint(context_, state->step, tensors);
+}
+
+void SegmentDistiller::BeginInits(State* state) {
   // Here and not after every update, as in IDC's code.
   state->pixels.clamp_(0.0, 1.0);
-  state->student = trainer_.Start(static_cast<uint32_t>(InitOf(state->step)));
+  for (int j = 0; j < spec().inits_per_step; ++j) {
+    state->students[j] =
+        trainer_.Start(static_cast<uint32_t>(InitOf(state->step, j)));
+  }
 }
 
-ClassMatch SegmentDistiller::MatchClass(const State& state, int label) {
-  const auto init = static_cast<uint32_t>(InitOf(state.step));
-  const auto step = static_cast<uint32_t>(StepInInit(state.step));
-  const AugmentationDraw draw =
-      DrawSharedAugmentation(augmentation_, augmentation_stream_, init, step,
-                             label, network_.image_shape());
+SegmentDistiller::Draw SegmentDistiller::DrawFor(const State& state, int label,
+                                                 int student) const {
+  Draw draw;
+  draw.label = label;
+  draw.student = student;
   const int factor = options_.parameters.synthesis.factor;
   const int64_t decoded = images_per_class_ * factor * factor;
-  std::vector<int64_t> subset;
-  if (decoded > spec().synthetic_batch) {
-    subset = subset_stream_.At(init, step, label).Permutation(decoded);
-    subset.resize(spec().synthetic_batch);
-    std::sort(subset.begin(), subset.end());
+  if (decoded <= spec().synthetic_batch) return draw;
+  // By position in the decoded images of the class, before any sharding.
+  std::vector<int64_t> subset =
+      subset_stream_
+          .At(static_cast<uint32_t>(InitOf(state.step, student)),
+              static_cast<uint32_t>(StepInInit(state.step)), label)
+          .Permutation(decoded);
+  subset.resize(spec().synthetic_batch);
+  std::sort(subset.begin(), subset.end());
+  // Decoded image t * n + i is tile t of stored row i.
+  for (int64_t d : subset) draw.rows.push_back(d % images_per_class_);
+  std::sort(draw.rows.begin(), draw.rows.end());
+  draw.rows.erase(std::unique(draw.rows.begin(), draw.rows.end()),
+                  draw.rows.end());
+  for (int64_t d : subset) {
+    const int64_t row = std::lower_bound(draw.rows.begin(), draw.rows.end(),
+                                         d % images_per_class_) -
+                        draw.rows.begin();
+    draw.decoded.push_back(d / images_per_class_ * RowsOf(draw) + row);
   }
-  const std::vector<int64_t> real = samplers_[label].Batch(state.step);
+  if (RowsOf(draw) == images_per_class_) draw.rows.clear();
+  return draw;
+}
+
+absl::StatusOr<ClassMatch> SegmentDistiller::MatchClass(const State& state,
+                                                        const Draw& draw) {
+  const AugmentationDraw augmentation = DrawSharedAugmentation(
+      augmentation_, augmentation_stream_,
+      static_cast<uint32_t>(InitOf(state.step, draw.student)),
+      static_cast<uint32_t>(StepInInit(state.step)), draw.label,
+      network_.image_shape());
+  const std::vector<int64_t> real = samplers_[draw.student][draw.label].Batch(
+      PositionOf(state.step, draw.student));
   ClassBatch batch;
-  batch.label = label;
+  batch.label = draw.label;
   batch.real = data_.train().Normalised(real).to(context_.device);
   batch.stored =
-      state.pixels.narrow(0, label * images_per_class_, images_per_class_);
-  batch.decoded = subset;
-  batch.augmentation = &draw;
-  return matcher_.Match(state.student.parameters, batch);
+      state.pixels.narrow(0, draw.label * images_per_class_, images_per_class_);
+  if (!draw.rows.empty()) {
+    batch.stored = batch.stored.index_select(
+        0, at::tensor(draw.rows, at::kLong).to(context_.device));
+  }
+  batch.decoded = draw.decoded;
+  batch.augmentation = &augmentation;
+  const at::Tensor& parameters = state.students[draw.student].parameters;
+  if (!in_parts_) return matcher_.Match(parameters, batch);
+  return matcher_.MatchInParts(
+      parameters, batch, options_.parameters.execution.micro_batch, runner_);
 }
 
 absl::StatusOr<SegmentDistiller::Pass> SegmentDistiller::MatchAll(
     const State& state) {
   const int64_t classes = data_.classes();
-  const int64_t pixels = state.pixels.numel() / classes;
-  // A row a class: its pixels' gradient, its distance.
-  at::Tensor rows = at::zeros({classes, pixels + 1}, at::kFloat);
-  Collective* const collective = context_.collective;
-  for (int64_t c = collective->rank(); c < classes; c += collective->size()) {
-    const ClassMatch match = MatchClass(state, static_cast<int>(c));
-    rows[c].narrow(0, 0, pixels).copy_(match.gradient.reshape({-1}));
-    rows[c][pixels] = match.distance;
-  }
-  DASM_RETURN_IF_ERROR(collective->GatherShards(
-      absl::MakeSpan(rows.data_ptr<float>(), rows.numel()), classes));
+  const int64_t students = spec().inits_per_step;
+  const int64_t image = state.pixels.numel() / state.pixels.size(0);
   Pass pass;
-  pass.gradient = rows.narrow(1, 0, pixels)
-                      .reshape(state.pixels.sizes())
-                      .to(context_.device);
-  const float* values = rows.data_ptr<float>();
-  for (int64_t c = 0; c < classes; ++c) {
-    pass.loss += values[c * (pixels + 1) + pixels];
+  pass.gradient = at::zeros_like(state.pixels);
+  // Of each class: its distance, summed over the networks, and, later, the
+  // square of its gradient's norm.
+  at::Tensor figures =
+      at::zeros({classes, 2}, state.pixels.options().dtype(at::kFloat));
+  const auto add = [&](const Draw& draw, const at::Tensor& distance,
+                       const at::Tensor& gradient) {
+    figures[draw.label][0].add_(distance);
+    const at::Tensor to = pass.gradient.narrow(
+        0, draw.label * images_per_class_, images_per_class_);
+    const at::Tensor rows =
+        gradient.view({RowsOf(draw), to.size(1), to.size(2), to.size(3)});
+    if (draw.rows.empty()) {
+      to.add_(rows);
+    } else {
+      to.index_add_(0, at::tensor(draw.rows, at::kLong).to(context_.device),
+                    rows);
+    }
+  };
+
+  if (deferred_ || in_parts_) {
+    for (int c = 0; c < classes; ++c) {
+      if (deferred_ && !runner_.Owns(c)) continue;
+      for (int j = 0; j < students; ++j) {
+        const Draw draw = DrawFor(state, c, j);
+        DASM_ASSIGN_OR_RETURN(const ClassMatch match, MatchClass(state, draw));
+        add(draw, match.distance, match.gradient);
+      }
+    }
+  } else {
+    std::vector<Draw> draws;
+    int64_t most_rows = 0;
+    for (int c = 0; c < classes; ++c) {
+      for (int j = 0; j < students; ++j) {
+        draws.push_back(DrawFor(state, c, j));
+        most_rows = std::max(most_rows, RowsOf(draws.back()));
+      }
+    }
+    // A row a draw: the gradient of its rows, zeros, its distance.
+    const int64_t length = most_rows * image + 1;
+    absl::Status matched;
+    DASM_ASSIGN_OR_RETURN(
+        const at::Tensor rows,
+        runner_.Gather(
+            static_cast<int64_t>(draws.size()), length, at::kFloat,
+            [&](int64_t unit, const at::Tensor& row) {
+              const absl::StatusOr<ClassMatch> match =
+                  MatchClass(state, draws[unit]);
+              matched.Update(match.status());
+              if (!match.ok()) return;
+              const int64_t size = match->gradient.numel();
+              row.narrow(0, 0, size).copy_(match->gradient.flatten());
+              row.narrow(0, size, length - 1 - size).zero_();
+              row[length - 1].copy_(match->distance);
+            }));
+    DASM_RETURN_IF_ERROR(matched);
+    for (size_t unit = 0; unit < draws.size(); ++unit) {
+      add(draws[unit], rows[unit][length - 1],
+          rows[unit].narrow(0, 0, RowsOf(draws[unit]) * image));
+    }
   }
-  pass.loss /= classes;
-  pass.gradient_norm = pass.gradient.norm().item<double>();
+  if (students > 1) {
+    pass.gradient.div_(static_cast<double>(students));
+    figures.div_(static_cast<double>(students));
+  }
+  figures.select(1, 1).copy_(pass.gradient.view({classes, -1}).square().sum(1));
+  if (deferred_) DASM_RETURN_IF_ERROR(runner_.GatherInto(classes, figures));
+  DASM_RETURN_IF_ERROR(ReadBack(state, figures, &pass));
   return pass;
 }
 
-absl::Status SegmentDistiller::TrainStudent(State* state) {
-  for (int k = 0; k < spec().net_steps; ++k) {
-    std::vector<int64_t> indices;
-    student_walk_.Append(state->step * spec().net_steps + k, &indices);
-    const BatchKey key = {
-        static_cast<uint32_t>(InitOf(state->step)),
-        static_cast<uint32_t>(StepInInit(state->step) * spec().net_steps + k)};
-    const auto step = trainer_.TrainStep(data_.train(), indices, student_step_,
-                                         key, &state->student);
-    if (!step.ok()) {
-      return WithContext(step.status(), absl::StrCat("step ", state->step,
-                                                     ", network step ", k));
+absl::Status SegmentDistiller::ReadBack(const State& state,
+                                        const at::Tensor& figures, Pass* pass) {
+  const int64_t classes = data_.classes();
+  const int64_t losses = student_losses_.size();
+  at::Tensor all = figures.flatten();
+  if (losses > 0) all = at::cat({all, at::stack(student_losses_)});
+  all = all.cpu();
+  student_losses_.clear();
+  const float* values = all.const_data_ptr<float>();
+  for (int64_t k = 0; k < losses; ++k) {
+    const float loss = values[2 * classes + k];
+    if (std::isfinite(loss)) continue;
+    return NotFinite(absl::StrCat(
+        "step ", state.step - 1, ", network ",
+        InitOf(state.step - 1, static_cast<int>(k / spec().net_steps)),
+        ", network step ", k % spec().net_steps, ": the training loss"));
+  }
+  double square = 0;
+  for (int64_t c = 0; c < classes; ++c) {
+    pass->loss += values[2 * c];
+    square += values[2 * c + 1];
+  }
+  pass->loss /= static_cast<double>(classes);
+  pass->gradient_norm = std::sqrt(square);
+  return absl::OkStatus();
+}
+
+void SegmentDistiller::UpdatePixels(const Pass& pass, State* state) const {
+  const auto step = [&](int64_t begin, int64_t size) {
+    at::Tensor pixels = state->pixels.narrow(0, begin, size);
+    at::Tensor velocity = state->velocity.narrow(0, begin, size);
+    state->max_pixel_step = at::maximum(
+        state->max_pixel_step,
+        update_.Step(pass.gradient.narrow(0, begin, size), &pixels, &velocity));
+  };
+  if (!deferred_) return step(0, state->pixels.size(0));
+  for (int64_t c = 0; c < data_.classes(); ++c) {
+    if (runner_.Owns(c)) step(c * images_per_class_, images_per_class_);
+  }
+}
+
+absl::Status SegmentDistiller::TrainStudents(State* state) {
+  const int64_t first = StepInInit(state->step) * spec().net_steps;
+  for (int j = 0; j < spec().inits_per_step; ++j) {
+    for (int k = 0; k < spec().net_steps; ++k) {
+      std::vector<int64_t> indices;
+      student_walks_[j].Append(
+          PositionOf(state->step, j) * spec().net_steps + k, &indices);
+      const BatchKey key = {static_cast<uint32_t>(InitOf(state->step, j)),
+                            static_cast<uint32_t>(first + k)};
+      DASM_ASSIGN_OR_RETURN(
+          const at::Tensor loss,
+          trainer_.QueueStep(data_.train(), indices, student_step_, key,
+                             &state->students[j]));
+      student_losses_.push_back(loss);
     }
   }
   return absl::OkStatus();
@@ -217,38 +391,43 @@ absl::Status SegmentDistiller::TrainStudent(State* state) {
 
 absl::StatusOr<SegmentDistiller::Result> SegmentDistiller::Run(
     const at::Tensor& start) {
+  if (in_parts_ && network_.buffers().total() > 0) {
+    return absl::InvalidArgumentError(
+        "execution.micro_batch must be 0 with network.norm batch, which "
+        "couples "
+        "the images of a batch");
+  }
   DASM_ASSIGN_OR_RETURN(State state, Resume(start));
   while (state.step < TotalSteps()) {
     DASM_ASSIGN_OR_RETURN(const TaskObserver::Wish wish,
                           PollTogether(context_));
-    if (wish != TaskObserver::Wish::kNone) DASM_RETURN_IF_ERROR(Save(state));
+    if (wish != TaskObserver::Wish::kNone) DASM_RETURN_IF_ERROR(Save(&state));
     if (wish == TaskObserver::Wish::kStop) {
       return WithFailureClass(
           absl::CancelledError(absl::StrCat("stopped as asked at step ",
                                             state.step, " of ", TotalSteps())),
           FailureClass::kPreempted);
     }
-    if (StepInInit(state.step) == 0) BeginInit(&state);
+    if (StepInInit(state.step) == 0) BeginInits(&state);
 
     DASM_ASSIGN_OR_RETURN(const Pass pass, MatchAll(state));
     // From gathered values: every rank decides alike.
     if (!std::isfinite(pass.loss) || !std::isfinite(pass.gradient_norm)) {
       // A state that is itself broken is not saved: the checkpoint before it
       // stays the last good one. What is reported is the loss.
-      const absl::Status saved = Save(state);
+      const absl::Status saved = Save(&state);
       if (!saved.ok() && FailureClassOf(saved) != FailureClass::kNumeric) {
         return saved;
       }
-      return NotFinite(absl::StrCat(
-          "step ", state.step, " (init ", InitOf(state.step), ", inner step ",
-          StepInInit(state.step), "): the matching loss or its gradient"));
+      return NotFinite(absl::StrCat("step ", state.step, " (init ",
+                                    InitOf(state.step, 0), ", inner step ",
+                                    StepInInit(state.step),
+                                    "): the matching loss or its gradient"));
     }
-    state.max_pixel_step =
-        std::max(state.max_pixel_step,
-                 update_.Step(pass.gradient, &state.pixels, &state.velocity));
+    UpdatePixels(pass, &state);
     state.final_loss = pass.loss;
     if (StepInInit(state.step) + 1 < spec().steps_per_init) {
-      DASM_RETURN_IF_ERROR(TrainStudent(&state));
+      DASM_RETURN_IF_ERROR(TrainStudents(&state));
     }
     ++state.step;
     context_.observer->Point("matching_loss", state.step, pass.loss);
@@ -256,8 +435,10 @@ absl::StatusOr<SegmentDistiller::Result> SegmentDistiller::Run(
     context_.observer->Progress(state.step, TotalSteps(), pass.loss,
                                 "matching_loss");
   }
+  DASM_RETURN_IF_ERROR(Exchange(&state));
   return Result{state.pixels.clamp(0.0, 1.0).to(at::kCPU).contiguous(),
-                state.step, state.final_loss, state.max_pixel_step};
+                state.step, state.final_loss,
+                state.max_pixel_step.item<double>()};
 }
 
 }  // namespace dasm

@@ -2,17 +2,38 @@
 // networks start at random, again and again, and are trained on real data;
 // between their steps the segment's pixels move towards equal gradients.
 //
-//   step s of inits * steps_per_init; init i = s / steps_per_init
-//     first of its init: a fresh network; pixels clamped to [0, 1]
-//     every class: pixel gradient at the network (GradientMatcher)
+//   step s of inits / I * steps_per_init, with I = inits_per_step networks
+//     first of its inits: fresh networks; pixels clamped to [0, 1]
+//     every class: pixel gradient at each network (GradientMatcher), averaged
+//       over the networks in their order
 //     one update of all pixels (PixelUpdate)
-//     net_steps steps of the network on real images; not after the last
-//       matching step of an init, where the network is renewed
+//     net_steps steps of each network on real images; not after the last
+//       matching step of its init, where it is renewed
+// Network j of step s is init (s / steps_per_init) I + j; its draws are keyed
+// by (init, step within it, class) and its batches by the position
+// init * steps_per_init + step: nothing but the state is carried, and a
+// network's path does not depend on I.
 //
-// Sharding: state is replicated. Class c is computed by rank c mod size, pixel
-// gradients are gathered, network batches are cut into slices (Trainer); the
-// same bits for any number of ranks. Draws are keyed by (init, step, class),
-// batches by the global step: nothing but the state is carried.
+// Sharding: state is replicated; the same bits for any number of ranks.
+//   exchange every_step  unit c I + j (class c at network j) is computed by
+//                        rank (c I + j) mod size; its gradient, of the rows
+//                        that take part in the step, is gathered
+//   exchange deferred    class c stays with rank c mod size, whose rows of
+//                        pixels and velocity alone are current; they are
+//                        gathered before a checkpoint and at the end
+//   micro-batches        a class is shared by all ranks (MatchInParts)
+// Network batches are cut into slices (Trainer).
+//
+// Bytes a step, as rows x floats, for C classes of n images of x floats of
+// which m <= min(n, synthetic_batch) take part, M matched and P + B values of
+// the network:
+//   every_step     gather C I x (m x + 1)
+//   deferred       gather C x 2; at an exchange also 2 C x (n x) and size x 1
+//   micro-batches  C I all-reduces of K x 2 M and of K' x (m x), for K and K'
+//                  parts
+//   networks       I net_steps all-reduces of ceil(net_batch / train_group) x
+//                  (P + B + 2)
+// A value is read back from a device once a step: losses and norms together.
 #ifndef DASM_WORKER_ENGINE_TASK_SEGMENT_DISTILLER_H_
 #define DASM_WORKER_ENGINE_TASK_SEGMENT_DISTILLER_H_
 
@@ -28,6 +49,7 @@
 #include "worker/engine/matcher/gradient_matcher.h"
 #include "worker/engine/network/network.h"
 #include "worker/engine/sampler/class_sampler.h"
+#include "worker/engine/shard/shard_runner.h"
 #include "worker/engine/task/task_context.h"
 #include "worker/engine/trainer/trainer.h"
 #include "worker/engine/update/pixel_update.h"
@@ -56,7 +78,8 @@ class SegmentDistiller {
   //   NUMERIC           (failure class) a loss or gradient that is not finite,
   //                     with its step; the state before it is checkpointed
   //   PREEMPTED         (failure class) after a stop that was asked for
-  //   INVALID_ARGUMENT  the checkpoint is another segment's
+  //   INVALID_ARGUMENT  the checkpoint is another segment's; micro-batches of
+  //                     a network with BatchNorm
   absl::StatusOr<Result> Run(const at::Tensor& start);
 
  private:
@@ -64,29 +87,58 @@ class SegmentDistiller {
     int64_t step = 0;
     at::Tensor pixels;
     at::Tensor velocity;
-    TrainingState student;
+    std::vector<TrainingState> students;
     double final_loss = 0;
-    double max_pixel_step = 0;
+    at::Tensor max_pixel_step;  // []; with deferred exchange of the own classes
+  };
+  // What a step draws of a class at one network.
+  struct Draw {
+    int label = 0;
+    int student = 0;
+    // Stored rows of the class that take part, ascending; empty: all.
+    std::vector<int64_t> rows;
+    // Numbers of decoded images of those rows; empty: all.
+    std::vector<int64_t> decoded;
   };
   struct Pass {
-    at::Tensor gradient;       // like pixels
-    double loss = 0;           // mean over the classes
+    at::Tensor gradient;       // like pixels; deferred: of the own classes
+    double loss = 0;           // mean over classes and networks
     double gradient_norm = 0;  // of all pixels
   };
 
   absl::StatusOr<State> Resume(const at::Tensor& start);
-  absl::Status Save(const State& state);
-  void BeginInit(State* state);
-  ClassMatch MatchClass(const State& state, int label);
+  // Makes pixels and velocity of all classes current on every rank.
+  absl::Status Exchange(State* state);
+  absl::Status Save(State* state);
+  void BeginInits(State* state);
+  Draw DrawFor(const State& state, int label, int student) const;
+  // At the network of `draw`; the gradient of its rows.
+  absl::StatusOr<ClassMatch> MatchClass(const State& state, const Draw& draw);
+  // Adds up gradients and distances of all draws.
   absl::StatusOr<Pass> MatchAll(const State& state);
-  absl::Status TrainStudent(State* state);
+  // Reads what MatchAll computed, and the losses of the networks' last steps.
+  absl::Status ReadBack(const State& state, const at::Tensor& figures,
+                        Pass* pass);
+  void UpdatePixels(const Pass& pass, State* state) const;
+  absl::Status TrainStudents(State* state);
 
-  int64_t InitOf(int64_t step) const { return step / spec().steps_per_init; }
+  int64_t InitOf(int64_t step, int student) const {
+    return step / spec().steps_per_init * spec().inits_per_step + student;
+  }
   int64_t StepInInit(int64_t step) const {
     return step % spec().steps_per_init;
   }
+  // Of a network's batches.
+  int64_t PositionOf(int64_t step, int student) const {
+    return InitOf(step, student) * spec().steps_per_init + StepInInit(step);
+  }
   int64_t TotalSteps() const {
-    return int64_t{spec().inits} * spec().steps_per_init;
+    return int64_t{spec().inits} / spec().inits_per_step *
+           spec().steps_per_init;
+  }
+  int64_t RowsOf(const Draw& draw) const {
+    return draw.rows.empty() ? images_per_class_
+                             : static_cast<int64_t>(draw.rows.size());
   }
   const GradientMatchingSpec& spec() const {
     return options_.parameters.matching;
@@ -103,9 +155,15 @@ class SegmentDistiller {
   const StepOptions student_step_;
   const RandomStream augmentation_stream_;
   const RandomStream subset_stream_;
+  const ShardRunner runner_;
+  const bool in_parts_;
+  const bool deferred_;
   Trainer trainer_;
-  EpochWalk student_walk_;
-  std::vector<ClassSampler> samplers_;
+  // Each network walks the data by itself, since a walk remembers its epoch.
+  std::vector<EpochWalk> student_walks_;
+  std::vector<std::vector<ClassSampler>> samplers_;  // by network, by class
+  // [] each, of the networks' last steps, network-major; not read yet.
+  std::vector<at::Tensor> student_losses_;
 };
 
 }  // namespace dasm

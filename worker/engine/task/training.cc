@@ -48,15 +48,18 @@ absl::StatusOr<TrainedNetwork> TrainNetwork(const TrainingJob& job,
 
   const int64_t steps = job.recipe.steps;
   const int64_t every = std::max<int64_t>(1, steps / kPoints);
+  int64_t last_step = result.state.step;
   TrainHooks hooks;
   hooks.poll = [&] { return ToHook(context.observer->Poll()); };
   hooks.checkpoint = [&](const TrainingState& state) {
     return SaveCheckpoint(context, state.step, state.ToTensors(kState));
   };
   hooks.progress = [&](int64_t step, double loss) {
-    if (step % every == 0 || step == steps) {
+    // Not every step is told of, on a device.
+    if (step / every != last_step / every || step == steps) {
       context.observer->Point("training_loss", step, loss);
     }
+    last_step = step;
     context.observer->Progress(step, steps, loss, "training_loss");
   };
   DASM_ASSIGN_OR_RETURN(result.final_loss, trainer.Train(job.recipe, source,

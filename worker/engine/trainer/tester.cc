@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "common/base/status_macros.h"
+#include "worker/engine/shard/shard_runner.h"
 
 namespace dasm {
 
@@ -18,27 +19,26 @@ absl::StatusOr<at::Tensor> Logits(const Network& network,
   const int64_t count = source.size();
   const int64_t group = execution.forward_group;
   const int64_t shards = (count + group - 1) / group;
-  // The last group may be short: its row ends in zeros.
-  at::Tensor rows = at::zeros({shards, group, network.classes()}, at::kFloat);
-  {
-    c10::InferenceMode no_autograd;
-    const std::vector<at::Tensor> slices = network.Slice(parameters);
-    for (int64_t shard = collective->rank(); shard < shards;
-         shard += collective->size()) {
-      const int64_t begin = shard * group;
-      std::vector<int64_t> indices(std::min(group, count - begin));
-      std::iota(indices.begin(), indices.end(), begin);
-      const at::Tensor images =
-          source.Normalised(indices).to(parameters.device());
-      const at::Tensor logits =
-          network.Forward(slices, images, BufferMode::kEval, buffers).cpu();
-      std::copy_n(logits.const_data_ptr<float>(), logits.numel(),
-                  rows.mutable_data_ptr<float>() + begin * network.classes());
-    }
-  }
-  DASM_RETURN_IF_ERROR(collective->GatherShards(
-      absl::MakeSpan(rows.mutable_data_ptr<float>(), rows.numel()), shards));
-  return rows.flatten(0, 1).narrow(0, 0, count);
+  const std::vector<at::Tensor> slices = network.Slice(parameters);
+  DASM_ASSIGN_OR_RETURN(
+      const at::Tensor rows,
+      ShardRunner(collective, parameters.device())
+          .Gather(
+              shards, group * network.classes(), at::kFloat,
+              [&](int64_t shard, const at::Tensor& row) {
+                c10::InferenceMode no_autograd;
+                const int64_t begin = shard * group;
+                std::vector<int64_t> indices(std::min(group, count - begin));
+                std::iota(indices.begin(), indices.end(), begin);
+                const at::Tensor images =
+                    source.Normalised(indices).to(parameters.device());
+                const at::Tensor logits =
+                    network.Forward(slices, images, BufferMode::kEval, buffers);
+                // The last group may be short: its row ends in zeros.
+                row.zero_();
+                row.narrow(0, 0, logits.numel()).copy_(logits.flatten());
+              }));
+  return rows.view({-1, network.classes()}).narrow(0, 0, count).cpu();
 }
 
 at::Tensor Predictions(const at::Tensor& logits) {

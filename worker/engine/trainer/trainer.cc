@@ -35,6 +35,13 @@ bool IsDcMnist(const TrainingRecipe& recipe) {
          });
 }
 
+absl::Status NotFinite(double loss, int64_t step) {
+  return WithFailureClass(absl::InternalError(absl::StrCat(
+                              "the training loss is ", loss, " at step ", step,
+                              "; a smaller learning rate may help")),
+                          FailureClass::kNumeric);
+}
+
 // The first step of the second half.
 int64_t HalfStep(const TrainingRecipe& recipe) {
   return (int64_t{recipe.steps} + 1) / 2;
@@ -72,7 +79,7 @@ Trainer::Trainer(const Network* network, const ExecutionSpec& execution,
                  Collective* collective, at::Device device)
     : network_(network),
       execution_(execution),
-      collective_(collective),
+      runner_(collective, device),
       device_(device),
       init_(seed, absl::StrCat(stream_prefix, ".init")),
       order_(seed, absl::StrCat(stream_prefix, ".order")),
@@ -131,12 +138,12 @@ void Trainer::ComputeSlice(const Batch& batch, int64_t begin, int64_t end,
   row.narrow(0, parameters + buffers.numel(), 1).copy_(loss.detach());
 }
 
-absl::StatusOr<StepResult> Trainer::TrainStep(const ImageSource& source,
-                                              absl::Span<const int64_t> indices,
-                                              const StepOptions& options,
-                                              BatchKey key,
-                                              TrainingState* state,
-                                              int signal) {
+absl::StatusOr<at::Tensor> Trainer::SumBatch(const ImageSource& source,
+                                             absl::Span<const int64_t> indices,
+                                             const StepOptions& options,
+                                             BatchKey key,
+                                             const TrainingState& state,
+                                             int signal) {
   const int64_t count = indices.size();
   const ImageShape shape = source.shape();
   Batch batch = {source, indices, options};
@@ -159,37 +166,56 @@ absl::StatusOr<StepResult> Trainer::TrainStep(const ImageSource& source,
   // BatchNorm couples the images of a batch.
   const int64_t group = buffers > 0 ? count : execution_.train_group;
   const int64_t shards = (count + group - 1) / group;
-  at::Tensor rows = at::empty({shards, length}, at::kFloat);
-  for (int64_t shard = collective_->rank(); shard < shards;
-       shard += collective_->size()) {
-    at::Tensor row = rows.select(0, shard);
-    row[length - 1] = shard == 0 ? signal : 0;
-    ComputeSlice(batch, shard * group, std::min((shard + 1) * group, count),
-                 *state, row);
-  }
-  at::Tensor sum = at::empty({length}, at::kFloat);
-  const float* values = sum.const_data_ptr<float>();
-  DASM_RETURN_IF_ERROR(collective_->SumShards(
-      absl::MakeConstSpan(rows.const_data_ptr<float>(), rows.numel()), shards,
-      absl::MakeSpan(sum.mutable_data_ptr<float>(), length)));
+  return runner_.Sum(
+      shards, length, at::kFloat, [&](int64_t shard, const at::Tensor& row) {
+        row[length - 1].fill_(shard == 0 ? signal : 0);
+        ComputeSlice(batch, shard * group, std::min((shard + 1) * group, count),
+                     state, row);
+      });
+}
 
-  StepResult result;
-  result.loss = values[length - 2];
-  result.signal = static_cast<int>(values[length - 1]);
-  if (!std::isfinite(result.loss)) {
-    return WithFailureClass(
-        absl::InternalError(absl::StrCat("the training loss is ", result.loss,
-                                         " at step ", state->step,
-                                         "; a smaller learning rate may help")),
-        FailureClass::kNumeric);
-  }
-  at::Tensor gradient = sum.narrow(0, 0, parameters).to(device_);
+void Trainer::Apply(const at::Tensor& sum, const StepOptions& options,
+                    TrainingState* state) const {
+  const int64_t parameters = network_->parameters().total();
+  at::Tensor gradient = sum.narrow(0, 0, parameters);
   gradient.add_(state->parameters, options.weight_decay);
   state->momentum.mul_(options.momentum).add_(gradient);
   state->parameters.add_(state->momentum, -options.learning_rate);
-  state->buffers = sum.narrow(0, parameters, buffers).to(device_).clone();
+  state->buffers =
+      sum.narrow(0, parameters, network_->buffers().total()).clone();
   ++state->step;
+}
+
+absl::StatusOr<StepResult> Trainer::TrainStep(const ImageSource& source,
+                                              absl::Span<const int64_t> indices,
+                                              const StepOptions& options,
+                                              BatchKey key,
+                                              TrainingState* state,
+                                              int signal) {
+  DASM_ASSIGN_OR_RETURN(const at::Tensor sum, SumBatch(source, indices, options,
+                                                       key, *state, signal));
+  const at::Tensor last = sum.narrow(0, sum.numel() - 2, 2).cpu();
+  const float* values = last.const_data_ptr<float>();
+  StepResult result;
+  result.loss = values[0];
+  result.signal = static_cast<int>(values[1]);
+  if (!std::isfinite(result.loss)) {
+    return NotFinite(result.loss, state->step);
+  }
+  Apply(sum, options, state);
   return result;
+}
+
+absl::StatusOr<at::Tensor> Trainer::QueueStep(const ImageSource& source,
+                                              absl::Span<const int64_t> indices,
+                                              const StepOptions& options,
+                                              BatchKey key,
+                                              TrainingState* state) {
+  DASM_ASSIGN_OR_RETURN(const at::Tensor sum,
+                        SumBatch(source, indices, options, key, *state,
+                                 /*signal=*/0));
+  Apply(sum, options, state);
+  return sum[sum.numel() - 2];
 }
 
 absl::StatusOr<double> Trainer::Train(const TrainingRecipe& recipe,
@@ -201,6 +227,8 @@ absl::StatusOr<double> Trainer::Train(const TrainingRecipe& recipe,
   std::vector<int64_t> order;
   int64_t epoch = -1;
   double loss = 0;
+  const int64_t stride = device_.is_cpu() ? 1 : kDeviceStride;
+  at::Tensor unread;  // sum of the losses that were not read
   while (state->step < recipe.steps) {
     const int64_t step = state->step;
     if (step / batches != epoch) {
@@ -210,15 +238,26 @@ absl::StatusOr<double> Trainer::Train(const TrainingRecipe& recipe,
     if (recipe.recipe == Recipe::kDc && step == HalfStep(recipe)) {
       state->momentum.zero_();
     }
-    const bool asked = hooks.poll && collective_->rank() == 0;
+    const auto indices = absl::MakeConstSpan(order).subspan(
+        step % batches * recipe.batch, recipe.batch);
+    const BatchKey key = {.a = static_cast<uint32_t>(step)};
+    if ((step + 1) % stride != 0 && step + 1 < recipe.steps) {
+      DASM_ASSIGN_OR_RETURN(
+          const at::Tensor queued,
+          QueueStep(source, indices, StepOptionsFor(recipe, step), key, state));
+      unread = unread.defined() ? unread + queued : queued;
+      continue;
+    }
+    const bool asked = hooks.poll && runner_.rank() == 0;
     const int wish = asked ? static_cast<int>(hooks.poll()) : 0;
     DASM_ASSIGN_OR_RETURN(
         const StepResult result,
-        TrainStep(source,
-                  absl::MakeConstSpan(order).subspan(
-                      step % batches * recipe.batch, recipe.batch),
-                  StepOptionsFor(recipe, step),
-                  {.a = static_cast<uint32_t>(step)}, state, wish));
+        TrainStep(source, indices, StepOptionsFor(recipe, step), key, state,
+                  wish));
+    if (unread.defined() && !std::isfinite(unread.item<double>())) {
+      return NotFinite(unread.item<double>(), state->step);
+    }
+    unread = at::Tensor();
     loss = result.loss;
     if (hooks.progress) hooks.progress(state->step, loss);
     switch (static_cast<TrainHooks::Wish>(result.signal)) {

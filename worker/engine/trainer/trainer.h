@@ -8,6 +8,8 @@
 // position (a, b): "<prefix>.augmentation", "<prefix>.cutmix"; Train also draws
 // from "<prefix>.init" and "<prefix>.order".
 //
+// Bytes: a step all-reduces ceil(|batch| / group) rows of P + B + 2 floats
+//   (gradient, buffers, loss, signal).
 // Errors: a non-finite loss is NUMERIC (failure class) with the step and leaves
 //   the state as it was before; those of the collective pass through.
 // Threads: one object a rank, used by one thread; all ranks make the same
@@ -30,6 +32,7 @@
 #include "worker/engine/augmentation/augmentation.h"
 #include "worker/engine/dataset/image_source.h"
 #include "worker/engine/network/network.h"
+#include "worker/engine/shard/shard_runner.h"
 #include "worker/engine/trainer/training_state.h"
 
 namespace dasm {
@@ -85,6 +88,13 @@ class Trainer {
                                        absl::Span<const int64_t> indices,
                                        const StepOptions& options, BatchKey key,
                                        TrainingState* state, int signal = 0);
+  // The same step for loops that must not wait for a device: nothing is read
+  // back. Returns the loss, [], unchecked; one that is not finite has spoilt
+  // the state by then.
+  absl::StatusOr<at::Tensor> QueueStep(const ImageSource& source,
+                                       absl::Span<const int64_t> indices,
+                                       const StepOptions& options, BatchKey key,
+                                       TrainingState* state);
 
   // Steps state->step .. recipe.steps of a recipe:
   //   idc  IDC augmentation and CutMix, learning rate x 0.2 after 2/3 and 5/6
@@ -94,8 +104,11 @@ class Trainer {
   //        half of the steps
   // The data are walked in epochs, each a new permutation from
   // "<prefix>.order"; a short last batch is kept. A run resumed from a
-  // checkpointed state ends with the same bits. Returns the last loss;
-  // CANCELLED with failure class PREEMPTED after a kStop.
+  // checkpointed state ends with the same bits. On a device, hooks are called
+  // and losses checked every kDeviceStride steps only, and a loss that is not
+  // finite may have spoilt the state. Returns the last loss; CANCELLED with
+  // failure class PREEMPTED after a kStop.
+  static constexpr int64_t kDeviceStride = 16;
   absl::StatusOr<double> Train(const TrainingRecipe& recipe,
                                const ImageSource& source,
                                const TrainHooks& hooks, TrainingState* state);
@@ -106,10 +119,17 @@ class Trainer {
   // B buffer values, the loss, the signal.
   void ComputeSlice(const Batch& batch, int64_t begin, int64_t end,
                     const TrainingState& state, at::Tensor row) const;
+  // The sum of all slices' rows.
+  absl::StatusOr<at::Tensor> SumBatch(const ImageSource& source,
+                                      absl::Span<const int64_t> indices,
+                                      const StepOptions& options, BatchKey key,
+                                      const TrainingState& state, int signal);
+  void Apply(const at::Tensor& sum, const StepOptions& options,
+             TrainingState* state) const;
 
   const Network* const network_;
   const ExecutionSpec execution_;
-  Collective* const collective_;
+  const ShardRunner runner_;
   const at::Device device_;
   const RandomStream init_;
   const RandomStream order_;

@@ -19,7 +19,7 @@
 #include "worker/engine/augmentation/cutmix.h"
 #include "worker/engine/dataset/tensor_view.h"
 #include "worker/engine/network/finite_differences.h"
-#include "worker/engine/trainer/gang_for_tests.h"
+#include "worker/engine/shard/gang_for_tests.h"
 
 namespace dasm {
 namespace {

@@ -18,12 +18,12 @@ PixelUpdate::PixelUpdate(double learning_rate, double momentum, int classes) {
   rate_ = learning_rate * (1.0 - decay_) / (1.0 - momentum);
 }
 
-double PixelUpdate::Step(const at::Tensor& gradient, at::Tensor* pixels,
-                         at::Tensor* velocity) const {
+at::Tensor PixelUpdate::Step(const at::Tensor& gradient, at::Tensor* pixels,
+                             at::Tensor* velocity) const {
   velocity->mul_(decay_).add_(gradient);
   const at::Tensor move = *velocity * rate_;
   pixels->sub_(move);
-  return move.abs().max().item<double>();
+  return move.abs().max();
 }
 
 }  // namespace dasm

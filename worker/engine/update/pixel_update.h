@@ -28,9 +28,9 @@ class PixelUpdate {
 
   // Updates `pixels` and `velocity` in place; all three of one shape. Rows
   // without a gradient (zeros) take their momentum step too. Returns the
-  // largest move of a pixel.
-  double Step(const at::Tensor& gradient, at::Tensor* pixels,
-              at::Tensor* velocity) const;
+  // largest move of a pixel, [], where the pixels are.
+  at::Tensor Step(const at::Tensor& gradient, at::Tensor* pixels,
+                  at::Tensor* velocity) const;
 
  private:
   double decay_;  // m^C

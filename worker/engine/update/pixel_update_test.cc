@@ -94,9 +94,10 @@ TEST(PixelUpdate, MovesRowsWithoutAGradientByTheirMomentum) {
   at::Tensor gradient = at::zeros({2}, at::kFloat);
   gradient[0] = 1.0;
   // (1 - 1/4) / (1 - 1/2) = 1.5
-  EXPECT_DOUBLE_EQ(update.Step(gradient, &pixels, &velocity), 1.5);
-  EXPECT_DOUBLE_EQ(update.Step(at::zeros({2}, at::kFloat), &pixels, &velocity),
-                   0.375);
+  EXPECT_EQ(update.Step(gradient, &pixels, &velocity).item<double>(), 1.5);
+  EXPECT_EQ(update.Step(at::zeros({2}, at::kFloat), &pixels, &velocity)
+                .item<double>(),
+            0.375);
   EXPECT_EQ(pixels[0].item<float>(), -1.875f);
   EXPECT_EQ(pixels[1].item<float>(), 0.0f);
 }
