@@ -39,6 +39,7 @@ class FaultyCollective final : public Collective {
 
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
+  Memory memory() const override { return inner_->memory(); }
 
   absl::Status SumShards(absl::Span<const float> rows, int64_t shards,
                          absl::Span<float> sum) override {

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "worker/collective/collective.h"
+#include "worker/collective/reduction.h"
 
 namespace dasm {
 
@@ -13,6 +14,9 @@ namespace dasm {
 // to Abort() afterwards.
 class SingleProcessCollective final : public Collective {
  public:
+  // In one process both reductions are the sum in shard order.
+  explicit SingleProcessCollective(Reduction = Reduction::kOrdered) {}
+
   int rank() const override { return 0; }
   int size() const override { return 1; }
   absl::Status SumShards(absl::Span<const float> rows, int64_t shards,

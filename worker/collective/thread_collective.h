@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "worker/collective/collective.h"
+#include "worker/collective/reduction.h"
 
 namespace dasm {
 
@@ -18,6 +19,7 @@ class ThreadGang {
   // One Collective a rank, in rank order, to be handed to a thread each. The
   // gang lives as long as the last of them.
   //
+  // In one process both reductions are the sum in shard order.
   // `timeout`: how long a rank waits for its peers in one call; 0 waits for
   // ever. Errors of the calls, beside those of collective.h; every one carries
   // failure class COLLECTIVE, and the first one is that of all ranks:
@@ -28,7 +30,8 @@ class ThreadGang {
   // it returned.
   //   INVALID_ARGUMENT   ranks not in 1 .. 1024, a negative timeout
   static absl::StatusOr<std::vector<std::unique_ptr<Collective>>> Create(
-      int ranks, absl::Duration timeout);
+      int ranks, absl::Duration timeout,
+      Reduction reduction = Reduction::kOrdered);
 };
 
 }  // namespace dasm

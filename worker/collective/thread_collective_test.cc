@@ -79,8 +79,7 @@ TEST(ThreadGang, PeerThatHangsIsADeadlineThatNamesIt) {
   for (const absl::Status& status : statuses) {
     EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
     EXPECT_THAT(std::string(status.message()),
-                AllOf(HasSubstr("SumShards"), HasSubstr("for rank 1"),
-                      HasSubstr("50ms")));
+                HasSubstr("rank 1 did not come to SumShards #2 within 50ms"));
     EXPECT_EQ(FailureClassOf(status), FailureClass::kCollective);
   }
 }
@@ -90,7 +89,7 @@ TEST(ThreadGang, DeadlineNamesEveryMissingRank) {
   const absl::Status status = ranks[2]->Barrier();
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("rank 2 waited"), HasSubstr("for rank 0, 1, 3")));
+              HasSubstr("rank 0, 1, 3 did not come to Barrier #0"));
   // The gang is dead: a rank that comes late does not wait again.
   EXPECT_EQ(ranks[0]->Barrier(), status);
 }
