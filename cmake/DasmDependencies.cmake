@@ -70,3 +70,16 @@ else()
     absl::random_random absl::any_invocable absl::cleanup
     OpenSSL::SSL OpenSSL::Crypto Threads::Threads)
 endif()
+
+# Abseil alone, hidden where it is linked in: for libraries that are loaded
+# into a process which has a copy of its own (plug-ins).
+add_library(dasm_absl INTERFACE)
+if(DASM_STATIC_RPC)
+  target_link_libraries(dasm_absl INTERFACE
+    "-Wl,--start-group" ${absl_archives} "-Wl,--end-group" Threads::Threads)
+  target_link_options(dasm_absl INTERFACE "LINKER:--exclude-libs,ALL")
+else()
+  target_link_libraries(dasm_absl INTERFACE
+    absl::status absl::statusor absl::strings absl::str_format absl::time absl::span
+    Threads::Threads)
+endif()
