@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
+#include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "nlohmann/json.hpp"
 
@@ -29,6 +30,49 @@ int64_t ValueOf(const char* path, const std::string& key) {
     if (name == key) return value;
   }
   return 0;
+}
+
+// "devices" of the runner's description; the class becomes theirs.
+absl::Status TakeDevices(const nlohmann::json& described,
+                         DeviceInventory* inventory) {
+  const auto devices = described.find("devices");
+  if (devices == described.end() || !devices->is_array()) {
+    return absl::OkStatus();
+  }
+  for (const nlohmann::json& item : *devices) {
+    if (!item.is_object()) continue;
+    const auto text = [&item](const char* key) {
+      const auto value = item.find(key);
+      return value != item.end() && value->is_string()
+                 ? value->get<std::string>()
+                 : std::string();
+    };
+    Device device;
+    device.name = text("device");
+    device.model = text("model");
+    device.uuid = text("uuid");
+    const auto memory = item.find("memory_bytes");
+    if (memory != item.end() && memory->is_number_integer()) {
+      device.memory_bytes = memory->get<int64_t>();
+    }
+    const std::string numerics = text("numerics_class");
+    if (device.name.empty() || numerics.empty()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the runner described a device without its name or "
+                       "numerics class: ",
+                       item.dump()));
+    }
+    if (!inventory->devices.empty() && numerics != inventory->numerics_class) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "the devices are of several numerics classes (",
+          inventory->numerics_class, " and ", numerics,
+          "): choose those of one with CUDA_VISIBLE_DEVICES, and start "
+          "another worker for the rest"));
+    }
+    inventory->numerics_class = numerics;
+    inventory->devices.push_back(std::move(device));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -51,12 +95,6 @@ int64_t CountOomKills() {
 absl::StatusOr<DeviceInventory> TakeInventory(const InventoryOptions& options,
                                               RunnerLauncher* launcher) {
   DeviceInventory inventory;
-  inventory.slots = options.slots;
-  const int cores =
-      std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  inventory.threads = options.threads > 0
-                          ? options.threads
-                          : std::max(1, cores / std::max(1, options.slots));
   inventory.memory_bytes = MemoryBytes();
 
   std::string output;
@@ -98,6 +136,25 @@ absl::StatusOr<DeviceInventory> TakeInventory(const InventoryOptions& options,
   if (described.contains("version") && described["version"].is_string()) {
     inventory.runner_version = described["version"].get<std::string>();
   }
+  if (options.use_devices) {
+    DASM_RETURN_IF_ERROR(TakeDevices(described, &inventory));
+  }
+  const int devices = static_cast<int>(inventory.devices.size());
+  inventory.slots = options.slots > 0 ? options.slots : std::max(1, devices);
+  if (devices > 0 && inventory.slots > devices && !options.share_devices) {
+    return InvalidField(
+        "slots", absl::StrCat(inventory.slots, " slots on ", devices,
+                              devices == 1 ? " device" : " devices",
+                              ": two tasks would share a device's memory; "
+                              "allow it with --share-devices"));
+  }
+  const int cores =
+      std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  inventory.threads = options.threads > 0
+                          ? options.threads
+                          : std::max(1, cores / inventory.slots);
+  // Ranks of a device are processes.
+  if (devices > 0) inventory.threads = 1;
   return inventory;
 }
 

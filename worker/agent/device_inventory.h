@@ -12,23 +12,38 @@
 
 namespace dasm {
 
+struct Device {
+  std::string name;   // "cuda:0": how a runner is told to use it
+  std::string model;  // "NVIDIA H100 80GB HBM3"
+  std::string uuid;   // tells two ranks on one device
+  int64_t memory_bytes = 0;
+};
+
 struct DeviceInventory {
   int slots = 1;
   int threads = 1;  // ranks a runner has
   int64_t memory_bytes = 0;
   std::string numerics_class;
   std::string runner_version;
+  // All of `numerics_class`; empty: the CPU computes.
+  std::vector<Device> devices;
 };
 
 struct InventoryOptions {
-  int slots = 1;
+  int slots = 0;    // 0: one a device, or one
   int threads = 0;  // 0: the machine's cores shared by the slots
   std::string runner;
   std::vector<std::string> environment;
+  bool use_devices = true;
+  // Allow more slots than devices.
+  bool share_devices = false;
 };
 
-// Asks the runner for its numerics class (`dasm-runner --describe`).
-// FAILED_PRECONDITION with the runner's last words when it does not start.
+// Asks the runner what it can compute on (`dasm-runner --describe`).
+//   FAILED_PRECONDITION  the runner does not start (with its last words), or
+//                        its devices are of several numerics classes
+//   INVALID_ARGUMENT     (field "slots") more slots than devices, which are not
+//                        to be shared
 absl::StatusOr<DeviceInventory> TakeInventory(const InventoryOptions& options,
                                               RunnerLauncher* launcher);
 
