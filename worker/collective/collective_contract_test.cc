@@ -184,7 +184,9 @@ TEST_P(CollectiveContract, SumHasTheSameBitsEverywhereThoseOfShardOrder) {
       });
       for (const std::vector<float>& sum : sums) {
         EXPECT_TRUE(SameBits(sum, sums[0]));
-        if (GetParam().ordered) EXPECT_TRUE(SameBits(sum, expected));
+        if (GetParam().ordered) {
+          EXPECT_TRUE(SameBits(sum, expected));
+        }
       }
       // Both orders are within a rounding of each of the additions.
       for (int64_t i = 0; i < length; ++i) {

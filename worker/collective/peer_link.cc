@@ -14,6 +14,8 @@ namespace {
 // Reading pauses above this: a peer that is ahead waits in the network and not
 // in our memory.
 constexpr int64_t kMaxInboxBytes = 8 << 20;
+// Frames that wait to be sent before a caller is asked to wait.
+constexpr size_t kMaxUnsent = 4;
 constexpr size_t kMaxAbortMessage = 4096;
 
 }  // namespace
@@ -61,9 +63,9 @@ void PeerLink::Send(grpc::ByteBuffer frame) {
   WriteNext();
 }
 
-int PeerLink::unsent() const {
+bool PeerLink::HasRoom() const {
   std::lock_guard<std::mutex> lock(events_->mutex);
-  return static_cast<int>(outbox_.size());
+  return outbox_.size() < kMaxUnsent;
 }
 
 std::optional<ReceivedFrame> PeerLink::Take() {
@@ -212,8 +214,10 @@ void PeerLink::OnWrite(bool ok) {
     std::lock_guard<std::mutex> lock(events_->mutex);
     writing_ = false;
     outbox_.pop_front();
+    const bool has_room = outbox_.size() == kMaxUnsent - 1;
     if (!ok) outbox_.clear();
-    Changed();
+    // Nobody waits for anything else.
+    if (has_room || !ok) Changed();
   }
   WriteNext();
 }

@@ -67,8 +67,8 @@ class PeerLink {
   IoTag* start_tag() { return &start_; }
 
   void Send(grpc::ByteBuffer frame);
-  // Frames that are not yet handed to the connection.
-  int unsent() const;
+  // Whether few enough frames wait to be sent that another should be made.
+  bool HasRoom() const;
   // The oldest frame that came; nothing when there is none yet.
   std::optional<ReceivedFrame> Take();
   // Not OK once the link has ended and everything was taken.

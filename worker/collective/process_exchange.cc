@@ -18,8 +18,6 @@ namespace {
 
 using worker::v1::CollectiveData;
 
-// Frames handed to a link before it has sent the earlier ones.
-constexpr int kMaxUnsent = 4;
 // Blocks of rows of a peer that is ahead of others.
 constexpr size_t kMaxAhead = 16;
 
@@ -348,7 +346,7 @@ class ProcessExchange::Call {
     PeerLink* const link = x_.links_[p];
     while (!(peer.rows_sent == peer.rows_to_send &&
              peer.sums_sent == peer.sums_to_send) &&
-           link->unsent() < kMaxUnsent) {
+           link->HasRoom()) {
       // Every call begins with rows. After that sums first: peers wait for
       // them.
       if (peer.rows_sent > 0 && peer.sums_sent < peer.sums_to_send &&

@@ -1,6 +1,7 @@
 #include "worker/collective/process_gang.h"
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -13,6 +14,9 @@
 #include "gtest/gtest.h"
 #include "worker/collective/exchange_plan.h"
 #include "worker/collective/faulty_collective.h"
+#include "worker/collective/gang_join.h"
+#include "worker/collective/gang_network.h"
+#include "worker/collective/process_exchange.h"
 #include "worker/collective/process_gang_for_tests.h"
 
 namespace dasm {
@@ -226,6 +230,42 @@ TEST(ProcessGang, ConnectionThatEndsIsNamedAtEveryRank) {
   }
 }
 
+// A process that joins by hand and dies without a word, as one that is killed.
+TEST(ProcessGang, ProcessThatIsKilledIsNamedAtOnce) {
+  ListeningGang listening({1, 1});
+  listening.processes[1].reset();
+  auto network = *GangNetwork::Listen(listening.members[1].endpoint);
+  std::thread dying([&] {
+    const GangJoin join = {.process = 1,
+                           .endpoints = {listening.members[0].endpoint, ""},
+                           .threads = {1, 1},
+                           .secret = TestGangSecret(),
+                           .timeout = absl::Seconds(30)};
+    PeerLink* zero = nullptr;
+    const absl::Status joined =
+        JoinGang(join, network.get(),
+                 std::chrono::steady_clock::now() + std::chrono::seconds(30),
+                 [&](int, PeerLink* link) { zero = link; });
+    ASSERT_TRUE(joined.ok()) << joined;
+    ProcessExchange exchange(GangLayout({1, 1}), {.process = 1},
+                             &network->events(), {zero, nullptr});
+    const absl::Status met = exchange.Run(
+        {CollectiveCall{}}, ProcessExchange::kJoinCall, absl::Seconds(30));
+    ASSERT_TRUE(met.ok()) << met;
+  });
+  auto ranks = listening.processes[0]->Join(
+      0, listening.members, TestGangSecret(), Within(absl::Seconds(60)));
+  dying.join();
+  ASSERT_TRUE(ranks.ok()) << ranks.status();
+  std::thread calling([&] {
+    const absl::Status status = SumOnes((*ranks)[0].get());
+    ExpectFailure(status, absl::StatusCode::kUnavailable,
+                  "rank 1 is gone: the connection ended");
+  });
+  network.reset();
+  calling.join();
+}
+
 TEST(ProcessGang, RankThatIsDoneMayGoWhileOthersStillReceive) {
   for (int round = 0; round < 20; ++round) {
     JoinedGang gang({1, 2}, Within(absl::Seconds(60)));
@@ -293,7 +333,9 @@ TEST(ProcessGang, CorruptPayloadIsFoundAndItsSenderNamed) {
     ExpectFailure(statuses[0], absl::StatusCode::kDataLoss,
                   "what rank 1 sent in SumShards #0 arrived with another");
     // Rank 1 has all that it needs when only its last words are corrupt.
-    if (!in_sums) EXPECT_EQ(statuses[1].message(), statuses[0].message());
+    if (!in_sums) {
+      EXPECT_EQ(statuses[1].message(), statuses[0].message());
+    }
     EXPECT_FALSE(SumOnes(gang.ranks[1].get(), 2, 1000).ok());
   }
 }
