@@ -37,7 +37,7 @@ Agent::Agent(Options options, const Attempt::Seams& seams,
 
 Agent::~Agent() {
   Abandon();
-  std::map<std::string, std::unique_ptr<Attempt>> attempts;
+  std::map<TaskRank, std::unique_ptr<Attempt>> attempts;
   {
     absl::MutexLock lock(&mutex_);
     attempts = std::move(attempts_);
@@ -89,40 +89,40 @@ bool Agent::StepAttempts() {
     it = attempts_.erase(it);
   }
   const bool late = draining_ && seams_.clock->Steady() >= drain_until_;
-  for (const auto& [task, attempt] : attempts_) {
+  for (const auto& [rank, attempt] : attempts_) {
     if (abandoned_ || late) {
       attempt->Abandon();
     } else if (draining_) {
       attempt->Release();
     }
   }
-  if (draining_) return !attempts_.empty();
-  if (!registered_) return true;
+  if (!registered_) return !draining_;
 
-  std::map<std::string, const worker::v1::Assignment*> wanted;
+  std::map<TaskRank, const worker::v1::Assignment*> wanted;
   for (const worker::v1::Assignment& assignment : desired_.assignments()) {
-    wanted[assignment.task()] = &assignment;
+    wanted[{assignment.task(), assignment.rank()}] = &assignment;
   }
-  for (const auto& [task, attempt] : attempts_) {
-    const auto found = wanted.find(task);
+  for (const auto& [rank, attempt] : attempts_) {
+    const auto found = wanted.find(rank);
     if (found == wanted.end() || found->second->fence() != attempt->fence()) {
       attempt->Cancel();
     }
   }
+  if (draining_) return !attempts_.empty();
   for (const worker::v1::RunningAttempt& release : desired_.release()) {
-    const auto found = attempts_.find(release.task());
+    const auto found = attempts_.find({release.task(), release.rank()});
     if (found != attempts_.end() && found->second->fence() == release.fence()) {
       found->second->Release();
     }
   }
-  for (const auto& [task, assignment] : wanted) {
+  for (const auto& [rank, assignment] : wanted) {
     // The coordinator never gives more than there are slots, but an ending
     // attempt holds its slot until its runner is gone.
     if (static_cast<int>(attempts_.size()) >= options_.inventory.slots) break;
-    if (attempts_.contains(task)) continue;
-    const auto done = done_.find(task);
+    if (attempts_.contains(rank)) continue;
+    const auto done = done_.find(rank);
     if (done != done_.end() && assignment->fence() <= done->second) continue;
-    attempts_[task] = std::make_unique<Attempt>(*assignment, options_.attempt,
+    attempts_[rank] = std::make_unique<Attempt>(*assignment, options_.attempt,
                                                 seams_, [this] { Wake(); });
   }
   return true;
@@ -140,10 +140,11 @@ worker::v1::SynchronizeRequest Agent::MakeRequest() const {
   request.set_memory_bytes(options_.inventory.memory_bytes);
   request.set_cache_bytes(seams_.cache->bytes());
   request.set_draining(draining_);
-  for (const auto& [task, attempt] : attempts_) {
+  for (const auto& [rank, attempt] : attempts_) {
     worker::v1::RunningAttempt* running = request.add_running();
-    running->set_task(task);
+    running->set_task(rank.first);
     running->set_fence(attempt->fence());
+    running->set_rank(rank.second);
   }
   request.set_applied_generation(desired_.generation());
   return request;
@@ -152,7 +153,8 @@ worker::v1::SynchronizeRequest Agent::MakeRequest() const {
 void Agent::RemoveForeignFolders() {
   std::set<std::string> ours;
   for (const worker::v1::Assignment& assignment : desired_.assignments()) {
-    ours.insert(AttemptDirectoryName(assignment.task(), assignment.fence()));
+    ours.insert(AttemptDirectoryName(assignment.task(), assignment.fence(),
+                                     assignment.rank()));
   }
   std::error_code error;
   std::vector<std::filesystem::path> foreign;
@@ -170,9 +172,9 @@ void Agent::Apply(worker::v1::SynchronizeResponse response) {
   {
     absl::MutexLock lock(&mutex_);
     desired_ = std::move(response);
-    std::set<std::string> named;
+    std::set<TaskRank> named;
     for (const worker::v1::Assignment& assignment : desired_.assignments()) {
-      named.insert(assignment.task());
+      named.insert({assignment.task(), assignment.rank()});
     }
     std::erase_if(
         done_, [&](const auto& done) { return !named.contains(done.first); });

@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -54,6 +55,8 @@ class Agent {
   bool connected() const;
 
  private:
+  using TaskRank = std::pair<std::string, int>;
+
   // Wakes the loop: something changed that the coordinator should know.
   void Wake();
   bool StepAttempts();
@@ -80,12 +83,13 @@ class Agent {
   std::shared_ptr<CoordinatorLink::SynchronizeCall> call_
       ABSL_GUARDED_BY(mutex_);
   worker::v1::SynchronizeResponse desired_ ABSL_GUARDED_BY(mutex_);
-  // By task; a task has at most one attempt here.
-  std::map<std::string, std::unique_ptr<Attempt>> attempts_
+  // A rank of a task has at most one attempt here; a gang may have several of
+  // its ranks here.
+  std::map<TaskRank, std::unique_ptr<Attempt>> attempts_
       ABSL_GUARDED_BY(mutex_);
   // Fences of attempts that ended here and that an answer on its way may still
   // name; forgotten once an answer does not.
-  std::map<std::string, uint64_t> done_ ABSL_GUARDED_BY(mutex_);
+  std::map<TaskRank, uint64_t> done_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dasm

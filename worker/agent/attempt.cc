@@ -33,9 +33,13 @@ constexpr absl::Duration kLongestPause = absl::Seconds(5);
 // How often a deadline is compared with the clock, which may be a test's.
 constexpr absl::Duration kClockCheck = absl::Milliseconds(50);
 constexpr int kMissingBlobTries = 3;
+// The coordinator holds a JoinGang at most ten seconds.
+constexpr absl::Duration kJoinTimeout = absl::Seconds(15);
 
 std::optional<SegmentGauges::Segment> SegmentOf(const Assignment& assignment) {
-  if (assignment.kind() != "distill_segment") return std::nullopt;
+  if (assignment.kind() != "distill_segment" || assignment.rank() > 0) {
+    return std::nullopt;
+  }
   const auto parameters =
       nlohmann::json::parse(assignment.parameters_json(), nullptr,
                             /*allow_exceptions=*/false);
@@ -67,10 +71,13 @@ std::string Describe(const RunnerExit& exit) {
 
 }  // namespace
 
-std::string AttemptDirectoryName(const std::string& task, uint64_t fence) {
+std::string AttemptDirectoryName(const std::string& task, uint64_t fence,
+                                 int rank) {
   absl::string_view key = task;
   absl::ConsumePrefix(&key, "sha256:");
-  return absl::StrCat(key.substr(0, 16), ".", fence);
+  std::string name = absl::StrCat(key.substr(0, 16), ".", fence);
+  if (rank > 0) absl::StrAppend(&name, ".", rank);
+  return name;
 }
 
 Attempt::Attempt(Assignment assignment, const Options& options,
@@ -79,10 +86,11 @@ Attempt::Attempt(Assignment assignment, const Options& options,
       options_(options),
       seams_(seams),
       on_end_(std::move(on_end)),
-      key_{assignment_.task(), assignment_.fence()},
+      key_{assignment_.task(), assignment_.fence(), assignment_.rank()},
       directory_(absl::StrCat(
           options_.tasks_directory, "/",
-          AttemptDirectoryName(assignment_.task(), assignment_.fence()))),
+          AttemptDirectoryName(assignment_.task(), assignment_.fence(),
+                               assignment_.rank()))),
       token_(RandomHex(32)),
       segment_(SegmentOf(assignment_)),
       thread_([this] { Run(); }) {}
@@ -97,12 +105,14 @@ bool Attempt::ended() const {
 void Attempt::Cancel() {
   absl::MutexLock lock(&mutex_);
   cancelled_ = true;
+  CancelJoin();
   changed_.SignalAll();
 }
 
 void Attempt::Release() {
   absl::MutexLock lock(&mutex_);
   released_ = true;
+  CancelJoin();
   changed_.SignalAll();
 }
 
@@ -110,6 +120,7 @@ void Attempt::Abandon() {
   absl::MutexLock lock(&mutex_);
   cancelled_ = true;
   abandoned_ = true;
+  CancelJoin();
   changed_.SignalAll();
 }
 
@@ -157,6 +168,8 @@ absl::Status Attempt::Repeat(const char* what,
 void Attempt::Run() {
   DASM_LOG(INFO, "attempt started")
       .Kv("kind", assignment_.kind())
+      .Kv("rank", absl::StrCat(assignment_.rank(), "/",
+                               std::max(1, assignment_.ranks())))
       .Kv("task", directory_);
   Execute();
   // The order matters: no callback after Close and the process's end.
@@ -198,15 +211,18 @@ void Attempt::Execute() {
 }
 
 absl::Status Attempt::ResolveCheckpoint(TaskFile* file) {
+  const std::string folder = absl::StrCat(directory_, "/ckpt");
   // One that this very attempt wrote before the agent restarted: newer than
   // any committed one, and no other attempt can have gone on from elsewhere.
-  const std::string folder = absl::StrCat(directory_, "/ckpt");
-  DASM_ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                        seams_.fs->List(folder));
-  for (const std::string& name : names) {
-    if (absl::StartsWith(name, "step-") &&
-        absl::EndsWith(name, ".safetensors")) {
-      file->set_checkpoint(absl::StrCat("ckpt/", name));
+  // The ranks of a gang go on from the one checkpoint that all of them have.
+  if (!InGang()) {
+    DASM_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          seams_.fs->List(folder));
+    for (const std::string& name : names) {
+      if (absl::StartsWith(name, "step-") &&
+          absl::EndsWith(name, ".safetensors")) {
+        file->set_checkpoint(absl::StrCat("ckpt/", name));
+      }
     }
   }
   if (!file->checkpoint().empty() || assignment_.checkpoint_digest().empty()) {
@@ -246,6 +262,14 @@ absl::Status Attempt::Prepare() {
   file.set_numerics_class(assignment_.numerics_class());
   file.set_agent_address(seams_.hub->address());
   file.set_token(token_);
+  file.set_rank(assignment_.rank());
+  file.set_ranks(std::max(1, assignment_.ranks()));
+  if (InGang()) {
+    file.set_gang_listen(options_.gang_listen);
+    file.set_reduction(assignment_.reduction());
+    file.set_collective_deadline_seconds(
+        absl::ToDoubleSeconds(options_.collective_deadline));
+  }
   for (const worker::v1::TaskInput& input : assignment_.inputs()) {
     const absl::Status fetched = Repeat(
         "input download", [this] { return WantsOut(); },
@@ -305,6 +329,7 @@ absl::Status Attempt::StartRunner() {
   listener.on_exit = [this](RunnerExit exit) {
     absl::MutexLock lock(&mutex_);
     exit_ = exit;
+    CancelJoin();
     changed_.SignalAll();
   };
   DASM_ASSIGN_OR_RETURN(process_,
@@ -349,6 +374,7 @@ void Attempt::OnMessage(const RunnerMessage& message) {
                                 message.line().text());
       break;
     case RunnerMessage::kCheckpoint: {
+      if (assignment_.rank() > 0) break;
       absl::MutexLock lock(&mutex_);
       // A newer one makes an uncommitted older one pointless.
       checkpoint_ = message.checkpoint();
@@ -358,6 +384,14 @@ void Attempt::OnMessage(const RunnerMessage& message) {
     case RunnerMessage::kFinished: {
       absl::MutexLock lock(&mutex_);
       finished_ = message.finished();
+      CancelJoin();
+      changed_.SignalAll();
+      break;
+    }
+    case RunnerMessage::kGangEndpoint: {
+      absl::MutexLock lock(&mutex_);
+      member_ = message.gang_endpoint().member();
+      member_->set_rank(assignment_.rank());
       changed_.SignalAll();
       break;
     }
@@ -380,6 +414,7 @@ void Attempt::Supervise() {
     bool terminate = false;
     bool kill = false;
     bool commit = false;
+    bool join = false;
     {
       absl::MutexLock lock(&mutex_);
       const absl::Duration now = seams_.clock->Steady();
@@ -393,9 +428,14 @@ void Attempt::Supervise() {
       send_stop = released_ && !stop_sent && !finished_ && !ended;
       const bool pending = checkpoint_ && !cancelled_;
       commit = pending && now >= next_checkpoint_try_;
-      if (!terminate && !kill && !send_acknowledged && !send_stop && !commit) {
-        WaitForChange(std::min(deadline, pending ? next_checkpoint_try_
-                                                 : absl::InfiniteDuration()));
+      const bool joining = WantsJoin();
+      join = joining && now >= next_join_try_;
+      if (!terminate && !kill && !send_acknowledged && !send_stop && !commit &&
+          !join) {
+        absl::Duration next = deadline;
+        if (pending) next = std::min(next, next_checkpoint_try_);
+        if (joining) next = std::min(next, next_join_try_);
+        WaitForChange(next);
         continue;
       }
     }
@@ -423,6 +463,80 @@ void Attempt::Supervise() {
       deadline = now + options_.kill_grace;
     }
     if (commit) CommitPendingCheckpoint();
+    if (join) JoinGang();
+  }
+}
+
+bool Attempt::WantsJoin() const {
+  return member_ && !cancelled_ && !released_ && !finished_ && !exit_;
+}
+
+void Attempt::CancelJoin() {
+  if (join_call_ != nullptr) join_call_->Cancel();
+}
+
+// Waits in the coordinator, at most as long as it holds the call; whatever else
+// happens to the attempt cancels the call.
+void Attempt::JoinGang() {
+  const absl::Duration started = seams_.clock->Steady();
+  if (join_until_ == absl::InfiniteDuration()) {
+    join_until_ = started + options_.join_deadline;
+  }
+  worker::v1::JoinGangRequest request;
+  request.set_worker(options_.worker);
+  request.set_task(assignment_.task());
+  request.set_fence(assignment_.fence());
+  std::shared_ptr<CoordinatorLink::JoinGangCall> call;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!WantsJoin()) return;
+    *request.mutable_member() = *member_;
+    call = seams_.coordinator->JoinGang(request, kJoinTimeout);
+    join_call_ = call;
+  }
+  absl::StatusOr<worker::v1::JoinGangResponse> response = call->Wait();
+  absl::Status failure;
+  bool complete = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    join_call_ = nullptr;
+    if (!WantsJoin()) return;
+    if (response.ok() && response->complete()) {
+      member_.reset();
+      complete = true;
+    } else if (IsStale(response.status())) {
+      cancelled_ = true;
+      return;
+    } else if (seams_.clock->Steady() >= join_until_) {
+      failure = WithFailureClass(
+          absl::DeadlineExceededError(absl::StrCat(
+              "its gang of ", assignment_.ranks(), " was not complete after ",
+              absl::FormatDuration(options_.join_deadline),
+              "; look at the other ranks' workers")),
+          FailureClass::kCollective);
+    } else if (response.ok()) {
+      next_join_try_ = started + kFirstPause;
+    } else if (IsTransient(response.status())) {
+      next_join_try_ = seams_.clock->Steady() + absl::Seconds(1);
+    } else {
+      failure = WithContext(response.status(), "joining the gang");
+    }
+    if (!failure.ok()) {
+      finished_.emplace();
+      finished_->set_failure_class(
+          std::string(FailureClassName(FailureClassOf(failure))));
+      finished_->set_message(std::string(failure.message()));
+    }
+  }
+  if (complete) {
+    AgentMessage message;
+    worker::v1::GangReady* gang = message.mutable_gang();
+    gang->set_secret(response->secret());
+    gang->mutable_members()->Swap(response->mutable_members());
+    seams_.hub->Send(token_, message);
+  } else if (!failure.ok()) {
+    // It waits for peers and has nothing to lose.
+    process_->Signal(SIGKILL);
   }
 }
 
@@ -475,6 +589,7 @@ void Attempt::ReportEnd() {
   std::optional<RunnerFinished> finished;
   RunnerExit exit;
   std::string last_words;
+  bool overdue = false;
   {
     absl::MutexLock lock(&mutex_);
     if (abandoned_) return;
@@ -485,6 +600,7 @@ void Attempt::ReportEnd() {
     last_words = last_words_;
     if (!finished && released_) {
       // It did not stop in time; the last committed checkpoint counts.
+      overdue = true;
       finished.emplace();
       finished->set_failure_class("PREEMPTED");
       finished->set_message("ended before it wrote a checkpoint");
@@ -498,25 +614,28 @@ void Attempt::ReportEnd() {
         .Kv("error", flushed.message());
   }
   if (finished && finished->failure_class().empty()) {
-    CommitOutputs(*finished);
-    return;
-  }
-  if (finished) {
-    FailureClass failure = FailureClass::kInternal;
-    ParseFailureClass(finished->failure_class(), &failure);
-    ReportFailure(failure, finished->message());
+    if (assignment_.rank() == 0) CommitOutputs(*finished);
     return;
   }
   FailureClass failure = FailureClass::kInternal;
-  if (exit.signal == 0) {
-    failure = FailureOfExitCode(exit.code).value_or(FailureClass::kInternal);
-  } else if (exit.signal == SIGKILL && seams_.oom_kills() > oom_kills_before_) {
-    failure = FailureClass::kOomHost;
+  std::string message;
+  if (finished) {
+    ParseFailureClass(finished->failure_class(), &failure);
+    message = finished->message();
+  } else {
+    if (exit.signal == 0) {
+      failure = FailureOfExitCode(exit.code).value_or(FailureClass::kInternal);
+    } else if (exit.signal == SIGKILL &&
+               seams_.oom_kills() > oom_kills_before_) {
+      failure = FailureClass::kOomHost;
+    }
+    message =
+        absl::StrCat("the runner ended without a result: ", Describe(exit),
+                     last_words.empty() ? "" : "; ", last_words);
   }
-  ReportFailure(
-      failure,
-      absl::StrCat("the runner ended without a result: ", Describe(exit),
-                   last_words.empty() ? "" : "; ", last_words));
+  if (overdue || !InGang() || LetOthersSpeak(failure)) {
+    ReportFailure(failure, message);
+  }
 }
 
 void Attempt::CommitOutputs(const RunnerFinished& finished) {
@@ -585,6 +704,24 @@ void Attempt::CommitOutputs(const RunnerFinished& finished) {
       absl::StrCat("the result could not be stored: ", status.message()));
 }
 
+// A report ends the attempt of every rank, so its order matters: a peer's
+// cause before the COLLECTIVE that it became here, and rank 0's last checkpoint
+// before what all ranks ended with.
+bool Attempt::LetOthersSpeak(FailureClass failure) {
+  absl::Duration patience = absl::ZeroDuration();
+  if (failure == FailureClass::kCollective) {
+    patience = options_.cause_grace;
+  } else if (assignment_.rank() > 0 && failure == FailureClass::kNumeric) {
+    patience = options_.cause_grace / 2;
+  } else if (assignment_.rank() > 0 && failure == FailureClass::kPreempted) {
+    patience = options_.release_grace / 2;
+  }
+  const absl::Duration until = seams_.clock->Steady() + patience;
+  absl::MutexLock lock(&mutex_);
+  while (!cancelled_ && seams_.clock->Steady() < until) WaitForChange(until);
+  return !cancelled_;
+}
+
 void Attempt::ReportFailure(FailureClass failure, const std::string& message) {
   DASM_LOG(WARNING, "attempt failed")
       .Kv("task", directory_)
@@ -596,7 +733,10 @@ void Attempt::ReportFailure(FailureClass failure, const std::string& message) {
   request.set_fence(assignment_.fence());
   request.mutable_failure()->set_failure_class(
       std::string(FailureClassName(failure)));
-  request.mutable_failure()->set_message(message);
+  request.mutable_failure()->set_message(
+      InGang() ? absl::StrCat("rank ", assignment_.rank(), " on ",
+                              options_.worker, ": ", message)
+               : message);
   request.mutable_failure()->set_task(assignment_.task());
   const auto report = [&]() -> absl::Status {
     const absl::Status status = seams_.coordinator->ReportFailure(request);

@@ -1,6 +1,11 @@
-// One attempt of a task on this worker, from its inputs to the coordinator's
-// acknowledgement: fetch, start a runner, forward what it tells, commit its
-// checkpoints, commit its result or report its failure.
+// One rank of one attempt of a task on this worker, from its inputs to the
+// coordinator's acknowledgement: fetch, start a runner, bring it together with
+// the other ranks of its gang, forward what it tells, commit its checkpoints,
+// commit its result or report its failure.
+//
+// Of a gang, rank 0 alone has checkpoints and a result: another rank that
+// succeeds ends without a word. When one rank fails the others do, too; those
+// that only felt it let the one that knows the cause speak first.
 //
 // An attempt that is cut off from the coordinator computes on and repeats what
 // was not acknowledged; it ends early only when told to. Its folder is removed
@@ -59,6 +64,15 @@ class Attempt {
     std::vector<std::string> environment;
     int threads = 1;
     std::string device = "cpu";
+    // Where a runner of a gang listens for its peers: "host:0".
+    std::string gang_listen = "127.0.0.1:0";
+    // The least time that a call of the collective may take.
+    absl::Duration collective_deadline = absl::Seconds(60);
+    // From this rank's runner being there to all of its gang: others may have
+    // inputs to fetch.
+    absl::Duration join_deadline = absl::Minutes(10);
+    // For the rank that caused a failure to report it.
+    absl::Duration cause_grace = absl::Seconds(2);
     // From SIGTERM to SIGKILL, and from the acknowledgement to the exit.
     absl::Duration kill_grace = absl::Seconds(5);
     // From asking for a checkpoint and an end to SIGTERM.
@@ -73,6 +87,7 @@ class Attempt {
 
   const std::string& task() const { return assignment_.task(); }
   uint64_t fence() const { return assignment_.fence(); }
+  int rank() const { return assignment_.rank(); }
   const std::string& directory() const { return directory_; }
   bool ended() const;
 
@@ -99,6 +114,12 @@ class Attempt {
   absl::Status ResolveCheckpoint(worker::v1::TaskFile* file);
   absl::Status StartRunner();
   void Supervise();
+  bool InGang() const { return assignment_.ranks() > 1; }
+  bool WantsJoin() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void JoinGang();
+  void CancelJoin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // False when the attempt was cancelled meanwhile.
+  bool LetOthersSpeak(FailureClass failure);
   void CommitPendingCheckpoint();
   absl::Status CommitCheckpoint(const worker::v1::CheckpointWritten& written);
   void CommitOutputs(const worker::v1::RunnerFinished& finished);
@@ -124,6 +145,8 @@ class Attempt {
   std::unique_ptr<RunnerProcess> process_;
   int64_t oom_kills_before_ = 0;
   absl::Duration next_checkpoint_try_ = absl::ZeroDuration();
+  absl::Duration next_join_try_ = absl::ZeroDuration();
+  absl::Duration join_until_ = absl::InfiniteDuration();
 
   mutable absl::Mutex mutex_;
   absl::CondVar changed_;
@@ -133,6 +156,10 @@ class Attempt {
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<worker::v1::CheckpointWritten> checkpoint_
       ABSL_GUARDED_BY(mutex_);
+  // What the runner of a gang brings to the others, until they are all there.
+  std::optional<worker::v1::GangMember> member_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<CoordinatorLink::JoinGangCall> join_call_
+      ABSL_GUARDED_BY(mutex_);
   std::optional<worker::v1::RunnerFinished> finished_ ABSL_GUARDED_BY(mutex_);
   std::optional<RunnerExit> exit_ ABSL_GUARDED_BY(mutex_);
   // What a runner that died without a word said last.
@@ -141,8 +168,10 @@ class Attempt {
   std::thread thread_;  // last: it uses all of the above
 };
 
-// "<first 16 hex digits of the action key>.<fence>".
-std::string AttemptDirectoryName(const std::string& task, uint64_t fence);
+// "<first 16 hex digits of the action key>.<fence>", of ranks above 0 with
+// ".<rank>" behind it.
+std::string AttemptDirectoryName(const std::string& task, uint64_t fence,
+                                 int rank = 0);
 
 }  // namespace dasm
 

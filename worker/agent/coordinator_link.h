@@ -21,20 +21,25 @@ namespace dasm {
 
 class CoordinatorLink {
  public:
-  // A Synchronize on its way; the coordinator may hold it.
-  class SynchronizeCall {
+  // A call on its way that the coordinator may hold.
+  template <typename Response>
+  class HeldCall {
    public:
-    virtual ~SynchronizeCall() = default;
+    virtual ~HeldCall() = default;
     // Once only. CANCELLED after Cancel().
-    virtual absl::StatusOr<worker::v1::SynchronizeResponse> Wait() = 0;
+    virtual absl::StatusOr<Response> Wait() = 0;
     // From any thread, at any time.
     virtual void Cancel() = 0;
   };
+  using SynchronizeCall = HeldCall<worker::v1::SynchronizeResponse>;
+  using JoinGangCall = HeldCall<worker::v1::JoinGangResponse>;
 
   virtual ~CoordinatorLink() = default;
   virtual std::shared_ptr<SynchronizeCall> Synchronize(
       const worker::v1::SynchronizeRequest& request,
       absl::Duration timeout) = 0;
+  virtual std::shared_ptr<JoinGangCall> JoinGang(
+      const worker::v1::JoinGangRequest& request, absl::Duration timeout) = 0;
   virtual absl::Status CommitResult(
       const worker::v1::CommitResultRequest& request) = 0;
   virtual absl::Status ReportFailure(

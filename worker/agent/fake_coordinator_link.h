@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,6 +38,23 @@ class FakeCoordinatorLink final : public CoordinatorLink {
   void AnswerResultsWith(absl::Status status) {
     absl::MutexLock lock(&mutex_);
     result_status_ = std::move(status);
+  }
+  // Calls of JoinGang are held before, and after an answer of UNAVAILABLE or
+  // one that is not complete.
+  void AnswerJoinsWith(absl::StatusOr<worker::v1::JoinGangResponse> answer) {
+    absl::MutexLock lock(&mutex_);
+    join_answer_ = std::move(answer);
+  }
+  bool AwaitJoins(size_t count, absl::Duration timeout) const {
+    absl::MutexLock lock(&mutex_);
+    const auto arrived = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+      return joins_.size() >= count;
+    };
+    return mutex_.AwaitWithTimeout(absl::Condition(&arrived), timeout);
+  }
+  std::vector<worker::v1::JoinGangRequest> joins() const {
+    absl::MutexLock lock(&mutex_);
+    return joins_;
   }
   std::string AddBlob(const std::string& bytes) {
     absl::MutexLock lock(&mutex_);
@@ -97,7 +115,13 @@ class FakeCoordinatorLink final : public CoordinatorLink {
       const worker::v1::SynchronizeRequest& request, absl::Duration) override {
     absl::MutexLock lock(&mutex_);
     requests_.push_back(request);
-    return std::make_shared<HeldCall>(this, request);
+    return std::make_shared<FakeSynchronizeCall>(this, request);
+  }
+  std::shared_ptr<JoinGangCall> JoinGang(
+      const worker::v1::JoinGangRequest& request, absl::Duration) override {
+    absl::MutexLock lock(&mutex_);
+    joins_.push_back(request);
+    return std::make_shared<FakeJoinCall>(this);
   }
   absl::Status CommitResult(
       const worker::v1::CommitResultRequest& request) override {
@@ -157,9 +181,35 @@ class FakeCoordinatorLink final : public CoordinatorLink {
   }
 
  private:
-  class HeldCall final : public SynchronizeCall {
+  class FakeJoinCall final : public JoinGangCall {
    public:
-    HeldCall(FakeCoordinatorLink* link, worker::v1::SynchronizeRequest request)
+    explicit FakeJoinCall(FakeCoordinatorLink* link) : link_(link) {}
+    absl::StatusOr<worker::v1::JoinGangResponse> Wait() override {
+      absl::MutexLock lock(&link_->mutex_);
+      const auto settled = [this]() ABSL_SHARED_LOCKS_REQUIRED(link_->mutex_) {
+        return cancelled_ || link_->join_answer_.has_value();
+      };
+      link_->mutex_.Await(absl::Condition(&settled));
+      if (cancelled_) return absl::CancelledError();
+      const auto answer = *link_->join_answer_;
+      const bool again = answer.ok() ? !answer->complete()
+                                     : absl::IsUnavailable(answer.status());
+      if (again) link_->join_answer_.reset();
+      return answer;
+    }
+    void Cancel() override {
+      absl::MutexLock lock(&link_->mutex_);
+      cancelled_ = true;
+    }
+
+   private:
+    FakeCoordinatorLink* const link_;
+    bool cancelled_ = false;
+  };
+  class FakeSynchronizeCall final : public SynchronizeCall {
+   public:
+    FakeSynchronizeCall(FakeCoordinatorLink* link,
+                        worker::v1::SynchronizeRequest request)
         : link_(link), request_(std::move(request)) {}
     absl::StatusOr<worker::v1::SynchronizeResponse> Wait() override {
       absl::MutexLock lock(&link_->mutex_);
@@ -190,6 +240,9 @@ class FakeCoordinatorLink final : public CoordinatorLink {
   bool synchronize_failed_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   absl::Status result_status_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::StatusOr<worker::v1::JoinGangResponse>> join_answer_
+      ABSL_GUARDED_BY(mutex_);
+  std::vector<worker::v1::JoinGangRequest> joins_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> blobs_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> log_ ABSL_GUARDED_BY(mutex_);
   std::vector<worker::v1::SynchronizeRequest> requests_ ABSL_GUARDED_BY(mutex_);

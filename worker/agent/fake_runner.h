@@ -1,5 +1,6 @@
 // Runners without processes: a launcher and a hub in one, with which a test
-// plays the runner that was started last.
+// plays the runner that was started last, or the one whose token or folder it
+// names.
 #ifndef DASM_WORKER_AGENT_FAKE_RUNNER_H_
 #define DASM_WORKER_AGENT_FAKE_RUNNER_H_
 
@@ -50,14 +51,14 @@ class FakeRunner final : public RunnerLauncher, public RunnerHub {
     };
     return mutex_.AwaitWithTimeout(absl::Condition(&sent), timeout);
   }
-  // What the agent sent to any runner.
+  // What the agent sent to the runner of `token`; empty: to any.
   bool AwaitSent(
       const std::function<bool(const worker::v1::AgentMessage&)>& match,
-      absl::Duration timeout) const {
+      absl::Duration timeout, const std::string& token = "") const {
     absl::MutexLock lock(&mutex_);
     const auto sent = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-      for (const auto& message : sent_) {
-        if (match(message)) return true;
+      for (const auto& [to, message] : sent_) {
+        if ((token.empty() || to == token) && match(message)) return true;
       }
       return false;
     };
@@ -66,17 +67,35 @@ class FakeRunner final : public RunnerLauncher, public RunnerHub {
 
   // As the runner started last.
   void Say(const worker::v1::RunnerMessage& message) {
-    Handler handler;
+    std::string token;
     {
       absl::MutexLock lock(&mutex_);
-      handler = handlers_.at(last_token_);
+      token = last_token_;
     }
-    handler(message);
+    SayAs(token, message);
   }
   void Print(bool is_stderr, const std::string& line) {
     last()->listener.on_line(is_stderr, line);
   }
   void Exit(RunnerExit exit) { last()->End(exit); }
+
+  void SayAs(const std::string& token,
+             const worker::v1::RunnerMessage& message) {
+    Handler handler;
+    {
+      absl::MutexLock lock(&mutex_);
+      handler = handlers_.at(token);
+    }
+    handler(message);
+  }
+  void ExitIn(const std::string& directory, RunnerExit exit) {
+    std::shared_ptr<Process> process;
+    {
+      absl::MutexLock lock(&mutex_);
+      process = processes_.at(directory);
+    }
+    process->End(exit);
+  }
 
   absl::StatusOr<std::unique_ptr<RunnerProcess>> Launch(
       const RunnerCommand& command, Listener listener) override {
@@ -85,6 +104,7 @@ class FakeRunner final : public RunnerLauncher, public RunnerHub {
     absl::MutexLock lock(&mutex_);
     commands_.push_back(command);
     last_process_ = process;
+    processes_[command.directory] = process;
     return std::make_unique<Handle>(this, process);
   }
 
@@ -97,7 +117,7 @@ class FakeRunner final : public RunnerLauncher, public RunnerHub {
   void Send(const std::string& token,
             const worker::v1::AgentMessage& message) override {
     absl::MutexLock lock(&mutex_);
-    sent_.push_back(message);
+    sent_.emplace_back(token, message);
   }
   void Close(const std::string& token) override {
     absl::MutexLock lock(&mutex_);
@@ -147,10 +167,13 @@ class FakeRunner final : public RunnerLauncher, public RunnerHub {
   bool obeys_sigterm_ ABSL_GUARDED_BY(mutex_) = true;
   std::vector<RunnerCommand> commands_ ABSL_GUARDED_BY(mutex_);
   std::vector<int> signals_ ABSL_GUARDED_BY(mutex_);
-  std::vector<worker::v1::AgentMessage> sent_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::pair<std::string, worker::v1::AgentMessage>> sent_
+      ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Handler> handlers_ ABSL_GUARDED_BY(mutex_);
   std::string last_token_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Process> last_process_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<Process>> processes_
+      ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dasm

@@ -18,25 +18,26 @@ std::chrono::system_clock::time_point After(absl::Duration timeout) {
   return absl::ToChronoTime(absl::Now() + timeout);
 }
 
-class GrpcSynchronizeCall final : public CoordinatorLink::SynchronizeCall {
+template <typename Request, typename Response>
+class GrpcHeldCall final : public CoordinatorLink::HeldCall<Response> {
  public:
-  GrpcSynchronizeCall(WorkerService::Stub* stub,
-                      const worker::v1::SynchronizeRequest& request,
-                      absl::Duration timeout)
+  // `start` begins the call with what it is given.
+  template <typename Start>
+  GrpcHeldCall(const Request& request, absl::Duration timeout,
+               const Start& start)
       : request_(request) {
     context_.set_deadline(After(timeout));
-    stub->async()->Synchronize(&context_, &request_, &response_,
-                               [this](grpc::Status status) {
-                                 status_ = std::move(status);
-                                 done_.Notify();
-                               });
+    start(&context_, &request_, &response_, [this](grpc::Status status) {
+      status_ = std::move(status);
+      done_.Notify();
+    });
   }
-  ~GrpcSynchronizeCall() override {
+  ~GrpcHeldCall() override {
     context_.TryCancel();
     done_.WaitForNotification();
   }
 
-  absl::StatusOr<worker::v1::SynchronizeResponse> Wait() override {
+  absl::StatusOr<Response> Wait() override {
     done_.WaitForNotification();
     if (!status_.ok()) return FromGrpcStatus(status_);
     return std::move(response_);
@@ -44,8 +45,8 @@ class GrpcSynchronizeCall final : public CoordinatorLink::SynchronizeCall {
   void Cancel() override { context_.TryCancel(); }
 
  private:
-  const worker::v1::SynchronizeRequest request_;
-  worker::v1::SynchronizeResponse response_;
+  const Request request_;
+  Response response_;
   grpc::ClientContext context_;
   grpc::Status status_;
   absl::Notification done_;
@@ -73,7 +74,26 @@ GrpcCoordinatorLink::GrpcCoordinatorLink(
 std::shared_ptr<CoordinatorLink::SynchronizeCall>
 GrpcCoordinatorLink::Synchronize(const worker::v1::SynchronizeRequest& request,
                                  absl::Duration timeout) {
-  return std::make_shared<GrpcSynchronizeCall>(stub_.get(), request, timeout);
+  return std::make_shared<GrpcHeldCall<worker::v1::SynchronizeRequest,
+                                       worker::v1::SynchronizeResponse>>(
+      request, timeout,
+      [this](grpc::ClientContext* context,
+             const worker::v1::SynchronizeRequest* sent,
+             worker::v1::SynchronizeResponse* response, auto done) {
+        stub_->async()->Synchronize(context, sent, response, std::move(done));
+      });
+}
+
+std::shared_ptr<CoordinatorLink::JoinGangCall> GrpcCoordinatorLink::JoinGang(
+    const worker::v1::JoinGangRequest& request, absl::Duration timeout) {
+  return std::make_shared<
+      GrpcHeldCall<worker::v1::JoinGangRequest, worker::v1::JoinGangResponse>>(
+      request, timeout,
+      [this](grpc::ClientContext* context,
+             const worker::v1::JoinGangRequest* sent,
+             worker::v1::JoinGangResponse* response, auto done) {
+        stub_->async()->JoinGang(context, sent, response, std::move(done));
+      });
 }
 
 absl::Status GrpcCoordinatorLink::CommitResult(

@@ -21,6 +21,9 @@ class GrpcCoordinatorLink final : public CoordinatorLink {
   std::shared_ptr<SynchronizeCall> Synchronize(
       const worker::v1::SynchronizeRequest& request,
       absl::Duration timeout) override;
+  std::shared_ptr<JoinGangCall> JoinGang(
+      const worker::v1::JoinGangRequest& request,
+      absl::Duration timeout) override;
   absl::Status CommitResult(
       const worker::v1::CommitResultRequest& request) override;
   absl::Status ReportFailure(

@@ -16,6 +16,7 @@ namespace {
 class HoldingService final : public worker::v1::WorkerService::CallbackService {
  public:
   absl::Notification arrived;
+  absl::Notification joining;
 
  private:
   class Held final : public grpc::ServerUnaryReactor {
@@ -27,6 +28,20 @@ class HoldingService final : public worker::v1::WorkerService::CallbackService {
       worker::v1::SynchronizeResponse*) override {
     arrived.Notify();
     return new Held;
+  }
+  grpc::ServerUnaryReactor* JoinGang(
+      grpc::CallbackServerContext* context,
+      const worker::v1::JoinGangRequest* request,
+      worker::v1::JoinGangResponse* response) override {
+    if (request->fence() == 1) {
+      joining.Notify();
+      return new Held;
+    }
+    response->set_complete(true);
+    *response->add_members() = request->member();
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
   }
   grpc::ServerUnaryReactor* CommitResult(
       grpc::CallbackServerContext* context,
@@ -67,6 +82,26 @@ TEST_F(GrpcCoordinatorLinkTest, CancelEndsAHeldSynchronize) {
 TEST_F(GrpcCoordinatorLinkTest, ASynchronizeHasADeadline) {
   const auto call = link_->Synchronize({}, absl::Milliseconds(50));
   EXPECT_TRUE(absl::IsDeadlineExceeded(call->Wait().status()));
+}
+
+TEST_F(GrpcCoordinatorLinkTest, CancelEndsAHeldJoin) {
+  worker::v1::JoinGangRequest request;
+  request.set_fence(1);
+  const auto call = link_->JoinGang(request, absl::Minutes(5));
+  service_.joining.WaitForNotification();
+  std::thread canceller([&] { call->Cancel(); });
+  EXPECT_TRUE(absl::IsCancelled(call->Wait().status()));
+  canceller.join();
+}
+
+TEST_F(GrpcCoordinatorLinkTest, AJoinBringsTheMembers) {
+  worker::v1::JoinGangRequest request;
+  request.set_fence(2);
+  request.mutable_member()->set_endpoint("127.0.0.1:1");
+  const auto response = link_->JoinGang(request, absl::Minutes(5))->Wait();
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_TRUE(response->complete());
+  EXPECT_EQ(response->members(0).endpoint(), "127.0.0.1:1");
 }
 
 TEST_F(GrpcCoordinatorLinkTest, ReasonsArrive) {

@@ -31,6 +31,7 @@
 #include "worker/agent/agent.h"
 #include "worker/agent/blob_cache.h"
 #include "worker/agent/device_inventory.h"
+#include "worker/agent/gang_address.h"
 #include "worker/agent/grpc_coordinator_link.h"
 #include "worker/agent/runner_environment.h"
 #include "worker/agent/runner_process.h"
@@ -42,6 +43,8 @@ namespace dasm {
 namespace {
 
 constexpr int kExitSecondSignal = 143;
+// A gang comes together in this many collective deadlines: ten minutes.
+constexpr int kJoinDeadlines = 10;
 
 struct Flags {
   std::string coordinator;
@@ -55,6 +58,9 @@ struct Flags {
   std::string runner;
   std::string log_level = "info";
   bool die_with_parent = false;
+  std::string gang_address = "127.0.0.1";
+  bool insecure = false;
+  double collective_deadline = 60;
 };
 
 // The classes of dasmctl's exit codes that a daemon can end with.
@@ -146,6 +152,8 @@ class SignalThread {
 };
 
 absl::Status Serve(const Flags& flags) {
+  DASM_ASSIGN_OR_RETURN(const std::string gang_listen,
+                        GangListenAddress(flags.gang_address, flags.insecure));
   FileSystem* const fs = LocalFileSystem();
   const std::string state =
       std::filesystem::absolute(flags.state).lexically_normal().string();
@@ -208,6 +216,11 @@ absl::Status Serve(const Flags& flags) {
   options.attempt.runner = wanted.runner;
   options.attempt.environment = wanted.environment;
   options.attempt.threads = inventory.threads;
+  options.attempt.gang_listen = gang_listen;
+  options.attempt.collective_deadline =
+      absl::Seconds(flags.collective_deadline);
+  options.attempt.join_deadline =
+      kJoinDeadlines * options.attempt.collective_deadline;
   options.incarnation = NewUuid();
   options.version = DASM_VERSION;
   options.inventory = inventory;
@@ -268,6 +281,19 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--runner", flags.runner,
                  "The dasm-runner to start; default: the one beside this file");
+  app.add_option("--gang-address", flags.gang_address,
+                 "Host name or address at which the runners of this machine "
+                 "listen for the other ranks of their gang; anything but "
+                 "loopback needs --insecure")
+      ->capture_default_str();
+  app.add_option("--collective-deadline", flags.collective_deadline,
+                 "Least seconds after which ranks that wait for a peer give "
+                 "up; more where steps take long")
+      ->check(CLI::Range(1.0, 86400.0))
+      ->capture_default_str();
+  app.add_flag("--insecure", flags.insecure,
+               "Allow addresses that other machines can reach, although "
+               "connections are not encrypted");
   app.add_option("--log-level", flags.log_level,
                  "debug, info, warning or error")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))

@@ -66,20 +66,22 @@ void Telemetry::AddPoint(const Attempt& attempt,
 void Telemetry::AddLine(const Attempt& attempt, std::string severity,
                         std::string text) {
   absl::MutexLock lock(&mutex_);
-  AppendLine(&queues_[attempt], std::move(severity), std::move(text));
+  AppendLine(attempt, std::move(severity), std::move(text));
 }
 
-void Telemetry::AppendLine(Queue* queue, std::string severity,
+void Telemetry::AppendLine(const Attempt& attempt, std::string severity,
                            std::string text) {
+  Queue& queue = queues_[attempt];
   worker::v1::Line line;
-  line.set_sequence(queue->next_sequence++);
+  line.set_sequence(queue.next_sequence++);
+  line.set_rank(attempt.rank);
   line.set_severity(std::move(severity));
   line.set_text(std::move(text));
   line.set_time_unix_micros(absl::ToUnixMicros(clock_->Now()));
-  queue->lines.push_back(std::move(line));
-  if (queue->lines.size() > options_.max_waiting) {
-    queue->lines.pop_front();
-    ++queue->dropped;
+  queue.lines.push_back(std::move(line));
+  if (queue.lines.size() > options_.max_waiting) {
+    queue.lines.pop_front();
+    ++queue.dropped;
   }
 }
 
@@ -91,7 +93,7 @@ worker::v1::ReportTelemetryRequest Telemetry::TakeBatch(
   if (found == queues_.end() || found->second.empty()) return request;
   Queue& queue = found->second;
   if (queue.dropped > 0) {
-    AppendLine(&queue, "WARNING",
+    AppendLine(attempt, "WARNING",
                absl::StrCat(std::exchange(queue.dropped, 0),
                             " older points or lines were dropped: the "
                             "coordinator could not be reached"));

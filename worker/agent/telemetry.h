@@ -30,6 +30,7 @@ class Telemetry {
   struct Attempt {
     std::string task;
     uint64_t fence = 0;
+    int rank = 0;
     auto operator<=>(const Attempt&) const = default;
   };
   struct Options {
@@ -67,8 +68,8 @@ class Telemetry {
   };
 
   void Run();
-  void AppendLine(Queue* queue, std::string severity, std::string text)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AppendLine(const Attempt& attempt, std::string severity,
+                  std::string text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   worker::v1::ReportTelemetryRequest TakeBatch(const Attempt& attempt)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PutBack(const Attempt& attempt,

@@ -3,11 +3,13 @@
 #include <unistd.h>
 
 #include <deque>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "common/base/error.h"
 #include "common/rpc/endpoint.h"
 #include "dasm/worker/v1/runner_service.grpc.pb.h"
 
@@ -15,6 +17,7 @@ namespace dasm {
 namespace {
 
 using worker::v1::AgentMessage;
+using worker::v1::GangReady;
 using worker::v1::RunnerMessage;
 
 class GrpcAgentChannel final : public AgentChannel {
@@ -55,6 +58,12 @@ class GrpcAgentChannel final : public AgentChannel {
     absl::MutexLock lock(&mutex_);
     return std::exchange(checkpoint_, false);
   }
+  absl::StatusOr<GangReady> AwaitGang() override {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(this, &GrpcAgentChannel::KnowsGang));
+    if (gang_) return *std::move(gang_);
+    return StoppedBeforeGang();
+  }
   void AwaitAcknowledgement() override {
     absl::MutexLock lock(&mutex_);
     mutex_.Await(absl::Condition(&acknowledged_));
@@ -74,6 +83,9 @@ class GrpcAgentChannel final : public AgentChannel {
           break;
         case AgentMessage::kAcknowledged:
           acknowledged_ = true;
+          break;
+        case AgentMessage::kGang:
+          gang_ = std::move(*message.mutable_gang());
           break;
         // The two newest files are kept whether committed or not.
         case AgentMessage::kCommittedStep:
@@ -106,6 +118,9 @@ class GrpcAgentChannel final : public AgentChannel {
       }
     }
   }
+  bool KnowsGang() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return gang_.has_value() || stop_;
+  }
   bool HasWork() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
     return closed_ || !queue_.empty();
   }
@@ -121,11 +136,18 @@ class GrpcAgentChannel final : public AgentChannel {
   bool checkpoint_ ABSL_GUARDED_BY(mutex_) = false;
   bool acknowledged_ ABSL_GUARDED_BY(mutex_) = false;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<GangReady> gang_ ABSL_GUARDED_BY(mutex_);
   std::thread reader_;
   std::thread writer_;
 };
 
 }  // namespace
+
+absl::Status StoppedBeforeGang() {
+  return WithFailureClass(
+      absl::CancelledError("stopped before its gang was complete"),
+      FailureClass::kPreempted);
+}
 
 std::unique_ptr<AgentChannel> ConnectToAgent(const std::string& address,
                                              const std::string& token,

@@ -22,9 +22,15 @@ class AgentChannel {
   virtual bool stop_requested() const = 0;
   // Whether it asked for a checkpoint since the last call.
   virtual bool TakeCheckpointRequest() = 0;
+  // Until every process of the gang listens. CANCELLED, class PREEMPTED, when
+  // the agent asks for an end before. Once only.
+  virtual absl::StatusOr<worker::v1::GangReady> AwaitGang() = 0;
   // Until the agent recorded the finished message.
   virtual void AwaitAcknowledgement() = 0;
 };
+
+// What AwaitGang() returns after a request to end.
+absl::Status StoppedBeforeGang();
 
 // Attaches with `token`. `on_gone` is called, from another thread, when the
 // stream ends before the acknowledgement; it should end the process. FAILED

@@ -16,9 +16,10 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/logging.h"
-#include "nlohmann/json.hpp"
+#include "common/base/status_macros.h"
 #include "worker/engine/task/task.h"
 #include "worker/runner/agent_channel.h"
+#include "worker/runner/device.h"
 #include "worker/runner/exit_code.h"
 #include "worker/runner/file_task.h"
 #include "worker/runner/memory_policy.h"
@@ -60,19 +61,20 @@ int Fail(const absl::Status& status) {
   return ExitCodeOf(FailureClassOf(status));
 }
 
-int Describe() {
+int PrintDescription() {
   InitEngine();
-  const nlohmann::json description = {{"numerics_class", NumericsClass()},
-                                      {"version", DASM_VERSION}};
-  std::printf("%s\n", description.dump().c_str());
+  std::printf("%s\n", Describe().dump().c_str());
   return 0;
 }
 
-absl::Status CheckNumericsClass(const std::string& promised) {
-  if (promised.empty() || promised == NumericsClass()) return absl::OkStatus();
+// Opens the task's device.
+absl::Status CheckNumericsClass(const worker::v1::TaskFile& task) {
+  DASM_ASSIGN_OR_RETURN(const std::string own, OpenDevice(task.device()));
+  const std::string& promised = task.numerics_class();
+  if (promised.empty() || promised == own) return absl::OkStatus();
   return absl::InternalError(absl::StrCat("the task is for numerics class ",
                                           promised, ", this runner is of ",
-                                          NumericsClass()));
+                                          own));
 }
 
 int RunTaskOf(const std::string& directory) {
@@ -83,15 +85,22 @@ int RunTaskOf(const std::string& directory) {
   InitEngine();
   worker::v1::RunnerMessage message;
   worker::v1::RunnerFinished& finished = *message.mutable_finished();
-  if (const absl::Status status = CheckNumericsClass(task->numerics_class());
-      !status.ok()) {
+  if (const absl::Status status = CheckNumericsClass(*task); !status.ok()) {
     finished.set_failure_class(
         std::string(FailureClassName(FailureClassOf(status))));
     finished.set_message(std::string(status.message()));
   } else {
     const TaskFunctions functions = {RunTask, RunFileTask};
+    RunnerWatchdog watchdog;
+    watchdog.end_process = [&](const worker::v1::RunnerFinished& last) {
+      worker::v1::RunnerMessage words;
+      *words.mutable_finished() = last;
+      agent->Send(std::move(words));
+      agent->AwaitAcknowledgement();
+      Exit(ExitCodeOf(FailureClass::kCollective));
+    };
     finished = RunTaskDirectory(directory, *task, functions, agent.get(),
-                                SystemClock());
+                                SystemClock(), watchdog);
   }
   const int code = ExitCodeOfFinished(finished);
   agent->Send(std::move(message));
@@ -104,7 +113,7 @@ int Main(int argc, char** argv) {
   bool describe = false;
   std::string directory;
   app.add_flag("--describe", describe,
-               "Print numerics class and version as JSON");
+               "Print numerics class, version and devices as JSON");
   app.add_option("--task", directory, "Absolute path of a task directory");
   app.set_version_flag("--version", std::string("dasm-runner ") + DASM_VERSION);
   try {
@@ -113,7 +122,7 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
   InitLogging("dasm-runner", LogSeverity::INFO);
-  if (describe) return Describe();
+  if (describe) return PrintDescription();
   if (directory.empty() || directory[0] != '/') {
     return Fail(InvalidField("task", "give the absolute path of a folder"));
   }

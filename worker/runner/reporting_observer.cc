@@ -15,6 +15,19 @@ constexpr absl::Duration kProgressPeriod = absl::Milliseconds(200);
 // Weight of the newest rate in the average that people see.
 constexpr double kRateWeight = 0.3;
 
+void SendLine(AgentChannel* agent, std::string_view severity,
+              std::string_view text) {
+  RunnerMessage message;
+  message.mutable_line()->set_severity(std::string(severity));
+  message.mutable_line()->set_text(std::string(text));
+  agent->Send(std::move(message));
+}
+
+absl::Status Storage(const absl::Status& status) {
+  return status.ok() ? status
+                     : WithFailureClass(status, FailureClass::kStorage);
+}
+
 }  // namespace
 
 ReportingObserver::ReportingObserver(Options options, AgentChannel* agent,
@@ -23,7 +36,16 @@ ReportingObserver::ReportingObserver(Options options, AgentChannel* agent,
       agent_(agent),
       clock_(clock),
       started_(clock->Steady()),
-      last_checkpoint_(started_) {}
+      last_checkpoint_(started_),
+      writer_(absl::StrCat(options_.task_directory, "/ckpt"),
+              [agent](const std::string& name, const CheckpointInfo& info) {
+                RunnerMessage message;
+                auto* written = message.mutable_checkpoint();
+                written->set_file(absl::StrCat("ckpt/", name));
+                written->set_step(info.step);
+                written->set_seconds(info.seconds);
+                agent->Send(std::move(message));
+              }) {}
 
 void ReportingObserver::Progress(int64_t step, int64_t total_steps,
                                  double value, std::string_view series) {
@@ -61,16 +83,14 @@ void ReportingObserver::Point(std::string_view series, int64_t step,
 }
 
 void ReportingObserver::Line(std::string_view severity, std::string_view text) {
-  RunnerMessage message;
-  message.mutable_line()->set_severity(std::string(severity));
-  message.mutable_line()->set_text(std::string(text));
-  agent_->Send(std::move(message));
+  SendLine(agent_, severity, text);
 }
 
 TaskObserver::Wish ReportingObserver::Poll() {
   if (agent_->stop_requested()) return Wish::kStop;
+  // A disk that is slower than the interval must not hold up the steps.
   const bool due =
-      options_.checkpoint_interval > absl::ZeroDuration() &&
+      !writer_.busy() && options_.checkpoint_interval > absl::ZeroDuration() &&
       clock_->Steady() - last_checkpoint_ >= options_.checkpoint_interval;
   return agent_->TakeCheckpointRequest() || due ? Wish::kCheckpoint
                                                 : Wish::kNone;
@@ -78,27 +98,19 @@ TaskObserver::Wish ReportingObserver::Poll() {
 
 absl::Status ReportingObserver::WriteCheckpoint(
     int64_t step, const std::map<std::string, TensorView>& tensors) {
-  const std::string folder = absl::StrCat(options_.task_directory, "/ckpt");
-  const std::string name = CheckpointFileName(step);
-  const double computed = seconds();
-  absl::Status status =
-      WriteCheckpointFile(absl::StrCat(folder, "/", name),
-                          {options_.action, step, computed}, tensors);
-  if (status.ok()) status = RemoveOldCheckpoints(folder);
-  if (!status.ok()) return WithFailureClass(status, FailureClass::kStorage);
   last_checkpoint_ = clock_->Steady();
-  RunnerMessage message;
-  auto* written = message.mutable_checkpoint();
-  written->set_file(absl::StrCat("ckpt/", name));
-  written->set_step(step);
-  written->set_seconds(computed);
-  agent_->Send(std::move(message));
-  return absl::OkStatus();
+  return Storage(writer_.Start({options_.action, step, seconds()}, tensors));
 }
+
+absl::Status ReportingObserver::Finish() { return Storage(writer_.Wait()); }
 
 double ReportingObserver::seconds() const {
   return options_.seconds_before +
          absl::ToDoubleSeconds(clock_->Steady() - started_);
+}
+
+void PeerObserver::Line(std::string_view severity, std::string_view text) {
+  SendLine(agent_, severity, text);
 }
 
 }  // namespace dasm

@@ -13,11 +13,14 @@
 #include "common/base/clock.h"
 #include "worker/engine/task/task.h"
 #include "worker/runner/agent_channel.h"
+#include "worker/runner/checkpoint_writer.h"
 
 namespace dasm {
 
 // Progress is sent at most five times a second and at the last step; points
 // always.
+// A checkpoint is written while the next step is computed
+// (checkpoint_writer.h); the agent hears of it once it is safe.
 // Threads: used by the thread of rank 0 alone.
 class ReportingObserver final : public TaskObserver {
  public:
@@ -38,9 +41,12 @@ class ReportingObserver final : public TaskObserver {
   void Point(std::string_view series, int64_t step, double value) override;
   void Line(std::string_view severity, std::string_view text) override;
   Wish Poll() override;
-  // STORAGE (failure class) when the file cannot be written.
+  // STORAGE (failure class) when the file before could not be written.
   absl::Status WriteCheckpoint(
       int64_t step, const std::map<std::string, TensorView>& tensors) override;
+
+  // Waits for the last checkpoint; errors as WriteCheckpoint().
+  absl::Status Finish();
 
   // Of computing, over all attempts.
   double seconds() const;
@@ -55,9 +61,10 @@ class ReportingObserver final : public TaskObserver {
   absl::Duration last_progress_ = -absl::InfiniteDuration();
   int64_t last_step_ = 0;
   double steps_per_second_ = 0;
+  CheckpointWriter writer_;
 };
 
-// Of the other ranks.
+// Of ranks that share their process with one that speaks.
 class SilentObserver final : public TaskObserver {
  public:
   void Progress(int64_t, int64_t, double, std::string_view) override {}
@@ -68,6 +75,24 @@ class SilentObserver final : public TaskObserver {
       int64_t, const std::map<std::string, TensorView>&) override {
     return absl::OkStatus();
   }
+};
+
+// Of the first rank in a process without rank 0: its lines alone, since all
+// else is the same on every rank.
+class PeerObserver final : public TaskObserver {
+ public:
+  explicit PeerObserver(AgentChannel* agent) : agent_(agent) {}
+  void Progress(int64_t, int64_t, double, std::string_view) override {}
+  void Point(std::string_view, int64_t, double) override {}
+  void Line(std::string_view severity, std::string_view text) override;
+  Wish Poll() override { return Wish::kNone; }
+  absl::Status WriteCheckpoint(
+      int64_t, const std::map<std::string, TensorView>&) override {
+    return absl::OkStatus();
+  }
+
+ private:
+  AgentChannel* const agent_;
 };
 
 }  // namespace dasm

@@ -69,6 +69,7 @@ TEST_F(ReportingObserverTest, ACheckpointIsDueByTimeOrWhenAsked) {
   clock_.Advance(absl::Seconds(60));
   EXPECT_EQ(observer_->Poll(), Wish::kCheckpoint);
   ASSERT_TRUE(observer_->WriteCheckpoint(7, {}).ok());
+  ASSERT_TRUE(observer_->Finish().ok());
   EXPECT_EQ(observer_->Poll(), Wish::kNone);
   agent_.RequestCheckpoint();
   EXPECT_EQ(observer_->Poll(), Wish::kCheckpoint);
@@ -80,6 +81,7 @@ TEST_F(ReportingObserverTest, ACheckpointIsDueByTimeOrWhenAsked) {
 TEST_F(ReportingObserverTest, CountsSecondsOverAttempts) {
   clock_.Advance(absl::Seconds(5));
   ASSERT_TRUE(observer_->WriteCheckpoint(7, {}).ok());
+  ASSERT_TRUE(observer_->Finish().ok());
   const auto message = agent_.sent().at(0).checkpoint();
   EXPECT_EQ(message.step(), 7);
   EXPECT_DOUBLE_EQ(message.seconds(), 105);
@@ -91,8 +93,10 @@ TEST_F(ReportingObserverTest, CountsSecondsOverAttempts) {
 
 TEST_F(ReportingObserverTest, AnUnwritableFolderIsAStorageFailure) {
   std::filesystem::remove(directory_ + "/ckpt");
-  const absl::Status status = observer_->WriteCheckpoint(7, {});
+  ASSERT_TRUE(observer_->WriteCheckpoint(7, {}).ok());
+  const absl::Status status = observer_->WriteCheckpoint(8, {});
   EXPECT_EQ(FailureClassOf(status), FailureClass::kStorage);
+  EXPECT_EQ(FailureClassOf(observer_->Finish()), FailureClass::kStorage);
   EXPECT_TRUE(agent_.sent().empty());
 }
 

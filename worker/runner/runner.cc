@@ -2,23 +2,17 @@
 
 #include <sys/resource.h>
 
-#include <algorithm>
-#include <exception>
-#include <memory>
-#include <new>
-#include <thread>
 #include <utility>
 #include <variant>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "common/base/error.h"
 #include "common/base/file_system.h"
 #include "common/base/status_macros.h"
 #include "google/protobuf/util/json_util.h"
-#include "worker/collective/thread_collective.h"
 #include "worker/runner/checkpoint.h"
+#include "worker/runner/gang.h"
+#include "worker/runner/rank_threads.h"
 #include "worker/runner/reporting_observer.h"
 
 namespace dasm {
@@ -27,53 +21,6 @@ namespace {
 using worker::v1::RunnerFinished;
 using worker::v1::TaskFile;
 
-// A call of `run` that does not throw.
-absl::StatusOr<TaskOutcome> Guarded(
-    const std::function<absl::StatusOr<TaskOutcome>()>& run) {
-  try {
-    return run();
-  } catch (const std::bad_alloc&) {
-    return WithFailureClass(
-        absl::ResourceExhaustedError("the machine has no memory left"),
-        FailureClass::kOomHost);
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("uncaught: ", error.what()));
-  }
-}
-
-// A rank that fails ends the others' calls with an error of their own, so the
-// first in time is the one to tell.
-absl::StatusOr<TaskOutcome> RunGang(
-    int ranks, TaskObserver* observer,
-    const std::function<absl::StatusOr<TaskOutcome>(Collective*,
-                                                    TaskObserver*)>& compute) {
-  DASM_ASSIGN_OR_RETURN(
-      std::vector<std::unique_ptr<Collective>> gang,
-      ThreadGang::Create(ranks, /*timeout=*/absl::ZeroDuration()));
-  absl::Mutex mutex;
-  absl::Status first_error;
-  TaskOutcome outcome;
-  const auto run = [&](int rank) {
-    SilentObserver silent;
-    absl::StatusOr<TaskOutcome> result = Guarded([&] {
-      return compute(gang[rank].get(), rank == 0 ? observer : &silent);
-    });
-    absl::MutexLock lock(&mutex);
-    if (!result.ok()) {
-      first_error.Update(result.status());
-      gang[rank]->Abort(result.status());
-    } else if (rank == 0) {
-      outcome = *std::move(result);
-    }
-  };
-  std::vector<std::thread> threads;
-  for (int rank = 1; rank < ranks; ++rank) threads.emplace_back(run, rank);
-  run(0);
-  for (std::thread& thread : threads) thread.join();
-  if (!first_error.ok()) return first_error;
-  return outcome;
-}
-
 std::string Absolute(const std::string& directory, const std::string& path) {
   return path[0] == '/' ? path : absl::StrCat(directory, "/", path);
 }
@@ -81,6 +28,25 @@ std::string Absolute(const std::string& directory, const std::string& path) {
 bool ReadsSourceFiles(const TaskParameters& parameters) {
   return std::holds_alternative<PrepareDatasetParameters>(parameters) ||
          std::holds_alternative<ImportSetParameters>(parameters);
+}
+
+RunnerFinished Describe(const absl::StatusOr<TaskOutcome>& outcome,
+                        double seconds) {
+  RunnerFinished finished;
+  finished.set_seconds(seconds);
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  finished.set_peak_memory_bytes(int64_t{usage.ru_maxrss} << 10);
+  if (outcome.ok()) {
+    finished.set_summary_json(outcome->summary_json);
+    finished.mutable_outputs()->insert(outcome->outputs.begin(),
+                                       outcome->outputs.end());
+  } else {
+    finished.set_failure_class(
+        std::string(FailureClassName(FailureClassOf(outcome.status()))));
+    finished.set_message(std::string(outcome.status().message()));
+  }
+  return finished;
 }
 
 }  // namespace
@@ -100,7 +66,8 @@ absl::StatusOr<TaskFile> ReadTaskFile(const std::string& directory) {
 RunnerFinished RunTaskDirectory(const std::string& directory,
                                 const TaskFile& task,
                                 const TaskFunctions& functions,
-                                AgentChannel* agent, const Clock* clock) {
+                                AgentChannel* agent, const Clock* clock,
+                                const RunnerWatchdog& watchdog) {
   ReportingObserver::Options options;
   options.action = task.task();
   options.task_directory = directory;
@@ -122,6 +89,9 @@ RunnerFinished RunTaskDirectory(const std::string& directory,
   absl::Status status = go_on();
   if (!status.ok()) status = WithFailureClass(status, FailureClass::kStorage);
   ReportingObserver observer(options, agent, clock);
+  const auto describe = [&](const absl::StatusOr<TaskOutcome>& outcome) {
+    return Describe(outcome, observer.seconds());
+  };
 
   absl::StatusOr<TaskOutcome> outcome = [&]() -> absl::StatusOr<TaskOutcome> {
     DASM_RETURN_IF_ERROR(status);
@@ -129,32 +99,51 @@ RunnerFinished RunTaskDirectory(const std::string& directory,
         const TaskParameters parameters,
         ParseTaskParameters(task.kind(), task.parameters_json()));
     if (ReadsSourceFiles(parameters)) {
+      if (task.ranks() > 1) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(task.kind(), " has no ranks"));
+      }
       return Guarded([&] {
         return functions.read_files(parameters, task, files, &observer);
       });
     }
-    return RunGang(std::max(1, task.threads()), &observer,
-                   [&](Collective* collective, TaskObserver* rank_observer) {
-                     return functions.compute(parameters, files, task.device(),
-                                              collective, rank_observer);
-                   });
+    DASM_ASSIGN_OR_RETURN(const Gang gang, FormGang(task, agent));
+    RankWatchdog ranks_watchdog;
+    ranks_watchdog.grace = watchdog.grace;
+    if (watchdog.end_process != nullptr) {
+      ranks_watchdog.on_hang = [&](const absl::Status& cause) {
+        watchdog.end_process(describe(cause));
+      };
+    }
+    PeerObserver peer(agent);
+    SilentObserver silent;
+    const auto observer_of = [&](const Collective* rank) -> TaskObserver* {
+      if (rank->rank() == 0) return &observer;
+      // The lines of a process come from one of its ranks.
+      if (rank == gang.ranks[0].get()) return &peer;
+      return &silent;
+    };
+    return RunRanks(
+        gang.ranks,
+        [&](Collective* rank) {
+          return functions.compute(parameters, files, task.device(), rank,
+                                   observer_of(rank));
+        },
+        ranks_watchdog);
   }();
+  if (outcome.ok() && task.rank() > 0) outcome = TaskOutcome();
 
-  RunnerFinished finished;
-  finished.set_seconds(observer.seconds());
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  finished.set_peak_memory_bytes(int64_t{usage.ru_maxrss} << 10);
-  if (outcome.ok()) {
-    finished.set_summary_json(outcome->summary_json);
-    finished.mutable_outputs()->insert(outcome->outputs.begin(),
-                                       outcome->outputs.end());
-  } else {
-    finished.set_failure_class(
-        std::string(FailureClassName(FailureClassOf(outcome.status()))));
-    finished.set_message(std::string(outcome.status().message()));
+  const absl::Status saved = observer.Finish();
+  if (!saved.ok() && outcome.ok()) {
+    observer.Line("WARNING", absl::StrCat("the last checkpoint was not written"
+                                          ": ",
+                                          saved.message()));
+  } else if (!saved.ok() &&
+             FailureClassOf(outcome.status()) == FailureClass::kPreempted) {
+    // It promises a checkpoint.
+    outcome = saved;
   }
-  return finished;
+  return describe(outcome);
 }
 
 }  // namespace dasm

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "common/base/clock.h"
 #include "common/spec/task_parameters.h"
 #include "dasm/worker/v1/runner_service.pb.h"
@@ -35,14 +36,24 @@ struct TaskFunctions {
   FileTaskFunction read_files;  // prepare_dataset, import_set
 };
 
-// One thread a rank, each calling `functions.compute` with its Collective;
-// rank 0 reports. If a rank fails the gang is aborted, and the first error is
-// the task's. Never throws: std::bad_alloc is OOM_HOST.
-worker::v1::RunnerFinished RunTaskDirectory(const std::string& directory,
-                                            const worker::v1::TaskFile& task,
-                                            const TaskFunctions& functions,
-                                            AgentChannel* agent,
-                                            const Clock* clock);
+// What ends a process whose ranks do not end after an error (rank_threads.h).
+struct RunnerWatchdog {
+  absl::Duration grace = absl::Seconds(10);
+  // Should tell the agent and end the process; called from another thread. May
+  // be null.
+  std::function<void(const worker::v1::RunnerFinished& finished)> end_process;
+};
+
+// Brings the ranks of this process together with those of the other processes
+// of the gang, if there are any (gang.h), then one thread a rank, each calling
+// `functions.compute` with its Collective. Rank 0 reports and has the outcome;
+// of another process only lines and errors are heard. If a rank fails the gang
+// is aborted, and the first error is the task's. Never throws: std::bad_alloc
+// is OOM_HOST.
+worker::v1::RunnerFinished RunTaskDirectory(
+    const std::string& directory, const worker::v1::TaskFile& task,
+    const TaskFunctions& functions, AgentChannel* agent, const Clock* clock,
+    const RunnerWatchdog& watchdog = {});
 
 }  // namespace dasm
 

@@ -129,6 +129,33 @@ TEST_F(RunnerTest, GoesOnFromACheckpointWithItsSeconds) {
   EXPECT_DOUBLE_EQ(finished.seconds(), 42);
 }
 
+TEST_F(RunnerTest, TheLastCheckpointIsToldBeforeTheEnd) {
+  const RunnerFinished finished = Run(
+      [](const TaskParameters&, const TaskFiles&, std::string_view, Collective*,
+         TaskObserver* observer) -> absl::StatusOr<TaskOutcome> {
+        const absl::Status written = observer->WriteCheckpoint(7, {});
+        if (!written.ok()) return written;
+        return WithFailureClass(absl::CancelledError("stopped"),
+                                FailureClass::kPreempted);
+      });
+  EXPECT_EQ(finished.failure_class(), "PREEMPTED");
+  ASSERT_EQ(agent_.sent().size(), 1u);
+  EXPECT_EQ(agent_.sent()[0].checkpoint().step(), 7);
+}
+
+TEST_F(RunnerTest, APreemptionWithoutItsCheckpointIsAStorageFailure) {
+  std::filesystem::remove_all(directory_ + "/ckpt");
+  const RunnerFinished finished = Run(
+      [](const TaskParameters&, const TaskFiles&, std::string_view, Collective*,
+         TaskObserver* observer) -> absl::StatusOr<TaskOutcome> {
+        const absl::Status written = observer->WriteCheckpoint(7, {});
+        if (!written.ok()) return written;
+        return WithFailureClass(absl::CancelledError("stopped"),
+                                FailureClass::kPreempted);
+      });
+  EXPECT_EQ(finished.failure_class(), "STORAGE");
+}
+
 TEST_F(RunnerTest, ACheckpointOfAnotherActionIsNotUsed) {
   task_.set_checkpoint("ckpt/resume.safetensors");
   ASSERT_TRUE(WriteCheckpointFile(directory_ + "/ckpt/resume.safetensors",

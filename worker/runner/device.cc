@@ -1,0 +1,75 @@
+#include "worker/runner/device.h"
+
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/error.h"
+#include "common/base/status_macros.h"
+#include "worker/engine/device/load_plugin.h"
+#include "worker/engine/task/task.h"
+
+namespace dasm {
+namespace {
+
+constexpr char kCuda[] = "cuda:";
+
+absl::StatusOr<std::string> OpenCuda(int index) {
+  DASM_ASSIGN_OR_RETURN(DevicePlugin* const plugin,
+                        LoadPlugin(DefaultPluginPath()));
+  DASM_ASSIGN_OR_RETURN(const std::vector<DeviceInfo> devices,
+                        plugin->Devices());
+  DASM_RETURN_IF_ERROR(plugin->Initialize(index));
+  InstallPlugin(plugin);
+  return DeviceNumericsClass(devices[index].architecture);
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> OpenDevice(const std::string& device) {
+  if (device.empty() || device == "cpu") return NumericsClass();
+  int index = -1;
+  if (!absl::StartsWith(device, kCuda) ||
+      !absl::SimpleAtoi(device.substr(sizeof(kCuda) - 1), &index) ||
+      index < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("device \"", device, "\" is neither cpu nor cuda:N"));
+  }
+  absl::StatusOr<std::string> opened = OpenCuda(index);
+  if (!opened.ok()) {
+    return WithFailureClass(WithContext(opened.status(), device),
+                            FailureClass::kDeviceFault);
+  }
+  return opened;
+}
+
+nlohmann::json Describe() {
+  nlohmann::json devices = nlohmann::json::array();
+  std::string why;
+  const auto look = [&]() -> absl::Status {
+    DASM_ASSIGN_OR_RETURN(DevicePlugin* const plugin,
+                          LoadPlugin(DefaultPluginPath()));
+    DASM_ASSIGN_OR_RETURN(const std::vector<DeviceInfo> found,
+                          plugin->Devices());
+    for (const DeviceInfo& device : found) {
+      devices.push_back(
+          {{"device", absl::StrCat(kCuda, device.index)},
+           {"model", device.name},
+           {"uuid", device.uuid},
+           {"memory_bytes", device.memory_bytes},
+           {"numerics_class", DeviceNumericsClass(device.architecture)}});
+    }
+    return absl::OkStatus();
+  };
+  const absl::Status status = look();
+  nlohmann::json description = {{"numerics_class", NumericsClass()},
+                                {"version", DASM_VERSION},
+                                {"devices", devices}};
+  if (!status.ok()) {
+    description["device_status"] = std::string(status.message());
+  }
+  return description;
+}
+
+}  // namespace dasm

@@ -1,0 +1,94 @@
+#include "worker/runner/gang.h"
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/error.h"
+#include "common/base/status_macros.h"
+#include "worker/collective/thread_collective.h"
+
+namespace dasm {
+namespace {
+
+using worker::v1::GangMember;
+using worker::v1::GangReady;
+using worker::v1::TaskFile;
+
+// One value for all containers of a machine, another for every machine.
+std::string MachineId() {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  std::getline(file, id);
+  return id;
+}
+
+absl::StatusOr<std::vector<ProcessGang::Member>> MembersOf(
+    const GangReady& ready, int ranks) {
+  std::vector<ProcessGang::Member> members;
+  for (const GangMember& member : ready.members()) {
+    if (member.rank() != static_cast<int>(members.size())) break;
+    members.push_back({member.endpoint(), std::max(1, member.threads())});
+  }
+  if (static_cast<int>(members.size()) != ranks ||
+      ready.members_size() != ranks) {
+    return absl::InternalError(
+        absl::StrCat("a gang of ", ranks, " was told of ", ready.members_size(),
+                     " members, or not in the order of their ranks"));
+  }
+  return members;
+}
+
+}  // namespace
+
+absl::StatusOr<Gang> FormGang(const TaskFile& task, AgentChannel* agent) {
+  Gang gang;
+  const int threads = std::max(1, task.threads());
+  if (task.ranks() <= 1) {
+    DASM_ASSIGN_OR_RETURN(
+        gang.ranks,
+        ThreadGang::Create(threads, /*timeout=*/absl::ZeroDuration()));
+    return gang;
+  }
+  ProcessGang::Options options;
+  options.fence = task.fence();
+  if (!task.reduction().empty()) {
+    DASM_ASSIGN_OR_RETURN(options.reduction, ParseReduction(task.reduction()));
+  }
+  if (task.collective_deadline_seconds() > 0) {
+    options.minimum_deadline =
+        absl::Seconds(task.collective_deadline_seconds());
+    options.join_timeout = options.minimum_deadline;
+  }
+  auto network = ProcessGang::Listen(task.gang_listen());
+  if (!network.ok()) {
+    return WithFailureClass(
+        WithContext(
+            network.status(),
+            absl::StrCat("the gang cannot listen at ", task.gang_listen(),
+                         ", the worker's --gang-address")),
+        FailureClass::kCollective);
+  }
+  gang.network = *std::move(network);
+
+  worker::v1::RunnerMessage message;
+  GangMember* self = message.mutable_gang_endpoint()->mutable_member();
+  self->set_rank(task.rank());
+  self->set_endpoint(gang.network->endpoint());
+  self->set_threads(threads);
+  if (task.device() != "cpu") {
+    self->set_device(absl::StrCat(MachineId(), "/", task.device()));
+  }
+  agent->Send(std::move(message));
+  DASM_ASSIGN_OR_RETURN(const GangReady ready, agent->AwaitGang());
+  DASM_ASSIGN_OR_RETURN(const std::vector<ProcessGang::Member> members,
+                        MembersOf(ready, task.ranks()));
+  DASM_ASSIGN_OR_RETURN(gang.ranks,
+                        gang.network->Join(task.rank(), members, ready.secret(),
+                                           std::move(options)));
+  return gang;
+}
+
+}  // namespace dasm
