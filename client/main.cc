@@ -59,7 +59,14 @@ int main(int argc, char** argv) {
   } catch (const CLI::CallForAllHelp& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    std::cerr << "error: " << error.what() << "; see dasmctl --help\n";
+    // A misspelt verb is an argument nobody wants.
+    const std::vector<std::string> left = app.remaining();
+    if (app.get_subcommands().empty() && !left.empty()) {
+      std::cerr << "error: \"" << left.front() << "\" is not a verb of dasmctl";
+    } else {
+      std::cerr << "error: " << error.what();
+    }
+    std::cerr << "; see dasmctl --help\n";
     return kExitUsage;
   }
   const absl::StatusOr<int> code = context.action()();

@@ -37,6 +37,8 @@ absl::StatusOr<int> Cancel(Context* context, const CancelOptions& options) {
 void AddCancel(CLI::App* app, Context* context) {
   auto options = std::make_shared<CancelOptions>();
   CLI::App* verb = app->add_subcommand("cancel", "Cancel a job");
+  verb->footer(
+      "Example: dasmctl cancel jobs/j0123456789 --message \"wrong data\"");
   verb->add_option("job", options->job, "Job, e.g. jobs/j0123456789")
       ->required();
   verb->add_option("--message", options->message, "Why, for its history");

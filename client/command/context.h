@@ -32,6 +32,8 @@ class Context {
   std::string output = "table";
   // Whether stdout is a terminal that may be redrawn.
   bool terminal = false;
+  // What lines must fit: the terminal's, or 0, anything, without one.
+  int columns() const { return terminal ? TerminalColumns() : 0; }
   std::ostream* out;
   std::ostream* talk;  // stderr
 

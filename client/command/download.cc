@@ -69,6 +69,7 @@ void AddDownload(CLI::App* app, Context* context) {
   auto directory = std::make_shared<std::string>();
   CLI::App* verb = app->add_subcommand(
       "download", "Fetch a finished job's set, picture, manifest and report");
+  verb->footer("Example: dasmctl download jobs/j0123456789 --output out");
   verb->add_option("job", *job, "Job, e.g. jobs/j0123456789")->required();
   verb->add_option("--output", *directory, "Folder; made if missing")
       ->required()
@@ -80,6 +81,7 @@ void AddVerify(CLI::App* app, Context* context) {
   auto what = std::make_shared<std::string>();
   CLI::App* verb = app->add_subcommand(
       "verify", "Re-hash a job's files on the server, or a downloaded folder");
+  verb->footer("Example: dasmctl verify out");
   verb->add_option("job_or_folder", *what, "Job or folder")->required();
   context->Bind(verb, [=] { return Verify(context, *what); });
 }

@@ -1,9 +1,12 @@
 #include "client/command/follow.h"
 
+#include <algorithm>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "client/command/exit_code.h"
@@ -31,8 +34,11 @@ class LiveLine {
   LiveLine(bool terminal, std::ostream* out) : terminal_(terminal), out_(out) {}
   ~LiveLine() { Clear(); }
 
-  void Show(const std::string& line) {
+  void Show(const ProgressView& view) {
     if (!terminal_) return;
+    // Asked again each time, for the window may have changed. A line that
+    // fills the last column makes some terminals wrap.
+    const std::string line = view.Line(absl::Now(), TerminalColumns() - 1);
     *out_ << "\r\033[K" << line << std::flush;
     shown_ = true;
   }
@@ -103,8 +109,7 @@ std::string ProgressView::Update(const v1::JobEvent& event) {
   if (event.type() == "task_progress" || event.type() == "checkpoint") {
     return "";
   }
-  std::string line =
-      absl::FormatTime("%H:%M:%S", ToTime(event.time()), absl::UTCTimeZone());
+  std::string line = absl::FormatTime("%H:%M:%S", ToTime(event.time()), zone_);
   absl::StrAppend(&line, "  ", event.type());
   if (!task.empty()) absl::StrAppend(&line, "  ", task);
   if (event.task_state().cached()) absl::StrAppend(&line, "  (cached)");
@@ -112,39 +117,67 @@ std::string ProgressView::Update(const v1::JobEvent& event) {
   return line;
 }
 
-std::string ProgressView::Line(absl::Time now) const {
-  std::string line =
-      absl::StrCat(job_.tasks_done(), "/", job_.tasks_total(), " tasks");
-  if (running_.empty()) return absl::StrCat(line, "  waiting for a worker");
-  const auto& [id, task] = *running_.begin();
-  const v1::Progress& progress = task.progress();
-  absl::StrAppend(&line, "  ", id);
-  if (progress.total_steps() > 0) {
-    absl::StrAppend(&line, " ", progress.step(), "/", progress.total_steps());
-  }
-  if (!progress.series().empty()) {
-    absl::StrAppendFormat(&line, "  %s %.4g", progress.series(),
-                          progress.value());
-    const auto history = history_.find(id);
-    if (history != history_.end()) {
-      absl::StrAppend(&line, " ", Sparkline(history->second, 16));
+std::string ProgressView::Line(absl::Time now, int columns) const {
+  // In the order shown; the highest number is left out first.
+  struct Part {
+    std::string text;
+    int expendable;
+  };
+  std::vector<Part> parts;
+  parts.push_back(
+      {absl::StrCat(job_.tasks_done(), "/", job_.tasks_total(), " tasks"), 3});
+  if (running_.empty()) {
+    parts.push_back({"waiting for a worker", 0});
+  } else {
+    const auto& [id, task] = *running_.begin();
+    const v1::Progress& progress = task.progress();
+    std::string name = ElideMiddle(id, std::max(16, columns / 3));
+    if (progress.total_steps() > 0) {
+      absl::StrAppend(&name, " ", progress.step(), "/", progress.total_steps());
+    }
+    parts.push_back({std::move(name), 0});
+    if (!progress.series().empty()) {
+      // Of what, the task tells.
+      absl::string_view series = progress.series();
+      if (absl::EndsWith(series, "_loss")) series = "loss";
+      parts.push_back(
+          {absl::StrFormat("%s %.4g", series, progress.value()), 2});
+      const auto history = history_.find(id);
+      if (history != history_.end()) {
+        parts.push_back({Sparkline(history->second, 16), 5});
+      }
+    }
+    if (progress.steps_per_second() > 0) {
+      parts.push_back(
+          {absl::StrFormat("%.2f/s", progress.steps_per_second()), 4});
+      const double left = (progress.total_steps() - progress.step()) /
+                          progress.steps_per_second();
+      parts.push_back(
+          {absl::StrCat("left ", HumanDuration(absl::Seconds(left))), 1});
+    }
+    const auto checkpoint = checkpoint_.find(id);
+    if (checkpoint != checkpoint_.end()) {
+      parts.push_back(
+          {absl::StrCat("checkpoint ", HumanDuration(now - checkpoint->second),
+                        " ago"),
+           7});
+    }
+    if (running_.size() > 1) {
+      parts.push_back({absl::StrCat("(+", running_.size() - 1, " more)"), 6});
     }
   }
-  if (progress.steps_per_second() > 0) {
-    absl::StrAppendFormat(&line, "  %.2f/s", progress.steps_per_second());
-    const double left = (progress.total_steps() - progress.step()) /
-                        progress.steps_per_second();
-    absl::StrAppend(&line, "  left ", HumanDuration(absl::Seconds(left)));
+  for (;;) {
+    std::string line =
+        absl::StrJoin(parts, "  ", [](std::string* out, const Part& part) {
+          absl::StrAppend(out, part.text);
+        });
+    if (DisplayWidth(line) <= columns) return line;
+    if (parts.size() == 1) return ElideEnd(line, std::max(1, columns));
+    parts.erase(std::max_element(parts.begin(), parts.end(),
+                                 [](const Part& a, const Part& b) {
+                                   return a.expendable < b.expendable;
+                                 }));
   }
-  const auto checkpoint = checkpoint_.find(id);
-  if (checkpoint != checkpoint_.end()) {
-    absl::StrAppend(&line, "  checkpoint ",
-                    HumanDuration(now - checkpoint->second), " ago");
-  }
-  if (running_.size() > 1) {
-    absl::StrAppend(&line, "  (+", running_.size() - 1, " more)");
-  }
-  return line;
 }
 
 absl::StatusOr<v1::Job> FollowJob(Context* context, const std::string& name,
@@ -171,7 +204,7 @@ absl::StatusOr<v1::Job> FollowJob(Context* context, const std::string& name,
         const std::string line = view.Update(event);
         if (!options.quiet) {
           if (!line.empty()) live.Keep(line);
-          live.Show(view.Line(absl::Now()));
+          live.Show(view);
         }
       }
       finished = stream->Finish();

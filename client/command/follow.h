@@ -32,12 +32,19 @@ absl::StatusOr<v1::Job> FollowJob(Context* context, const std::string& name,
 // What the live line is made of; fed with events.
 class ProgressView {
  public:
+  // Times of day are shown in `zone`.
+  explicit ProgressView(absl::TimeZone zone = absl::LocalTimeZone())
+      : zone_(zone) {}
+
   // A line worth keeping (a task began or ended, ...), or empty.
   std::string Update(const v1::JobEvent& event);
-  // "segment-2 3/8 tasks  64/160  matching_loss 12.3 ▇▅▂  9.1/s  left 11s".
-  std::string Line(absl::Time now) const;
+  // "3/8 tasks  segment-2 64/160  loss 12.3 ▇▅▂  9.1/s  left 11s", never wider
+  // than `columns`: a line that wraps cannot be redrawn. What matters least is
+  // left out first.
+  std::string Line(absl::Time now, int columns) const;
 
  private:
+  const absl::TimeZone zone_;
   v1::Job job_;
   std::map<std::string, v1::Task> running_;
   std::map<std::string, std::vector<double>> history_;

@@ -27,9 +27,9 @@ TEST(ProgressView, ShowsStepLossCourseSpeedAndTimeLeft) {
   ProgressView view;
   EXPECT_EQ(view.Update(Progress("segment-2", 10, 4)), "");
   EXPECT_EQ(view.Update(Progress("segment-2", 20, 2)), "");
-  const std::string line = view.Line(absl::UnixEpoch());
+  const std::string line = view.Line(absl::UnixEpoch(), 120);
   EXPECT_THAT(line, HasSubstr("segment-2 20/40"));
-  EXPECT_THAT(line, HasSubstr("matching_loss 2 █▁"));
+  EXPECT_THAT(line, HasSubstr("  loss 2  █▁"));
   EXPECT_THAT(line, HasSubstr("left 10s"));
 }
 
@@ -41,8 +41,41 @@ TEST(ProgressView, NamesTheAgeOfTheLastCheckpoint) {
   checkpoint.set_task("segment-1");
   checkpoint.mutable_time()->set_seconds(1000);
   EXPECT_EQ(view.Update(checkpoint), "");
-  EXPECT_THAT(view.Line(absl::FromUnixSeconds(1012)),
+  EXPECT_THAT(view.Line(absl::FromUnixSeconds(1012), 120),
               HasSubstr("checkpoint 12s ago"));
+}
+
+TEST(ProgressView, ANarrowLineLosesWhatMattersLeastAndNeverWraps) {
+  ProgressView view;
+  const std::string id = "evaluate-synthetic-convnet-d3-w128-instance-12";
+  for (int step = 1; step <= 30; ++step) view.Update(Progress(id, step, step));
+  view.Update(Progress("segment-2", 10, 4));
+  v1::JobEvent checkpoint;
+  checkpoint.set_type("checkpoint");
+  checkpoint.set_task(id);
+  view.Update(checkpoint);
+  for (int columns = 1; columns <= 160; ++columns) {
+    EXPECT_LE(DisplayWidth(view.Line(absl::UnixEpoch(), columns)), columns);
+  }
+  EXPECT_EQ(view.Line(absl::UnixEpoch(), 160),
+            "0/0 tasks  evaluate-synthetic-convnet-d3-w128-instance-12 30/40"
+            "  loss 30  ▁▁▁▂▃▃▄▄▅▅▆▆▇▇██  2.00/s  left 5.0s"
+            "  checkpoint 0.0s ago  (+1 more)");
+  EXPECT_EQ(view.Line(absl::UnixEpoch(), 79),
+            "0/0 tasks  evaluate-synt…-instance-12 30/40  loss 30  2.00/s"
+            "  left 5.0s");
+  EXPECT_EQ(view.Line(absl::UnixEpoch(), 59),
+            "0/0 tasks  evaluate-…stance-12 30/40  loss 30  left 5.0s");
+  EXPECT_EQ(view.Line(absl::UnixEpoch(), 35),
+            "evaluate…ance-12 30/40  left 5.0s");
+}
+
+TEST(ProgressView, TellsTheTimeOfDayOfWhoeverReads) {
+  ProgressView view(absl::FixedTimeZone(2 * 3600));
+  v1::JobEvent event;
+  event.set_type("job_running");
+  event.mutable_time()->set_seconds(3600);
+  EXPECT_EQ(view.Update(event), "03:00:00  job_running");
 }
 
 TEST(ProgressView, ForgetsATaskThatEnded) {
@@ -53,7 +86,8 @@ TEST(ProgressView, ForgetsATaskThatEnded) {
   ended.set_task("segment-1");
   ended.mutable_task_state()->set_state(v1::Task::STATE_SUCCEEDED);
   EXPECT_THAT(view.Update(ended), HasSubstr("task_succeeded  segment-1"));
-  EXPECT_THAT(view.Line(absl::UnixEpoch()), HasSubstr("waiting for a worker"));
+  EXPECT_THAT(view.Line(absl::UnixEpoch(), 120),
+              HasSubstr("waiting for a worker"));
 }
 
 TEST(ExitCode, FollowsTheTableOfTheReadme) {

@@ -1,6 +1,7 @@
 // dasmctl get and describe: one job, without and with its tasks.
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "client/command/commands.h"
 #include "client/command/exit_code.h"
 #include "client/command/job_view.h"
@@ -26,6 +27,8 @@ void AddView(CLI::App* app, Context* context, const char* verb_name,
              const char* help, v1::JobView view) {
   auto name = std::make_shared<std::string>();
   CLI::App* verb = app->add_subcommand(verb_name, help);
+  verb->footer(
+      absl::StrCat("Example: dasmctl ", verb_name, " jobs/j0123456789"));
   verb->add_option("job", *name, "Job, e.g. jobs/j0123456789")->required();
   context->Bind(verb, [=] { return Get(context, *name, view); });
 }

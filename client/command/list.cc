@@ -46,14 +46,17 @@ absl::StatusOr<int> List(Context* context, const ListOptions& options) {
     case OutputFormat::kTable: {
       Table table(
           {"JOB", "NAME", "METHOD", "STATE", "TASKS", "CREATED", "ELAPSED"});
+      table.set_flexible("NAME");
+      const absl::Time now = absl::Now();
       for (const v1::Job& job : response.jobs()) {
-        table.Add({ShortName(job.name()), job.spec().name(), job.method(),
-                   StateName(job.state()),
-                   absl::StrCat(job.tasks_done(), "/", job.tasks_total()),
-                   HumanTime(job.create_time().seconds()),
-                   HumanDuration(Elapsed(job, absl::Now()))});
+        table.Add(
+            {ShortName(job.name()), job.spec().name(), job.method(),
+             StateName(job.state()),
+             absl::StrCat(job.tasks_done(), "/", job.tasks_total()),
+             HumanAge(job.create_time().seconds(), now),
+             job.has_start_time() ? HumanDuration(Elapsed(job, now)) : "-"});
       }
-      *context->out << table.ToString();
+      *context->out << table.ToString(context->columns());
       if (!response.next_page_token().empty()) {
         *context->talk << "more: --page-token " << response.next_page_token()
                        << "\n";
@@ -69,6 +72,7 @@ absl::StatusOr<int> List(Context* context, const ListOptions& options) {
 void AddList(CLI::App* app, Context* context) {
   auto options = std::make_shared<ListOptions>();
   CLI::App* verb = app->add_subcommand("list", "List jobs, newest first");
+  verb->footer("Example: dasmctl list --state running --state queued");
   verb->add_option("--state", options->states,
                    "Only these, e.g. running (may be given often)")
       ->expected(1)

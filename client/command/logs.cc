@@ -42,6 +42,7 @@ absl::StatusOr<int> Logs(Context* context, const LogsOptions& options) {
 void AddLogs(CLI::App* app, Context* context) {
   auto options = std::make_shared<LogsOptions>();
   CLI::App* verb = app->add_subcommand("logs", "Print a job's log lines");
+  verb->footer("Example: dasmctl logs -f jobs/j0123456789 --task segment-1");
   verb->add_option("job", options->job, "Job, e.g. jobs/j0123456789")
       ->required();
   verb->add_option("--task", options->task, "Only this task's");

@@ -53,13 +53,14 @@ absl::StatusOr<int> Metrics(Context* context, const MetricsOptions& options) {
   if (options.csv) return kExitOk;
   if (format == OutputFormat::kTable) {
     Table table({"TASK", "SERIES", "POINTS", "FIRST", "LAST", "COURSE"});
+    table.set_flexible("TASK");
     for (const auto& [key, values] : history) {
       table.Add({key.first, key.second, absl::StrCat(values.size()),
                  absl::StrFormat("%.5g", values.front()),
                  absl::StrFormat("%.5g", values.back()),
                  Sparkline(values, 32)});
     }
-    *context->out << table.ToString();
+    *context->out << table.ToString(context->columns());
   } else {
     const std::string json = JsonText(all);
     *context->out << (format == OutputFormat::kYaml ? JsonToYaml(json) : json)
@@ -74,6 +75,8 @@ void AddMetrics(CLI::App* app, Context* context) {
   auto options = std::make_shared<MetricsOptions>();
   CLI::App* verb =
       app->add_subcommand("metrics", "Show a job's series, e.g. its loss");
+  verb->footer(
+      "Example: dasmctl metrics jobs/j0123456789 --series matching_loss --csv");
   verb->add_option("job", options->job, "Job, e.g. jobs/j0123456789")
       ->required();
   verb->add_option("--task", options->task, "Only this task's");

@@ -1,8 +1,13 @@
 #include "client/command/output.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/error.h"
@@ -13,10 +18,15 @@
 namespace dasm {
 namespace {
 
-// Columns on a terminal: continuation bytes of UTF-8 take none.
-size_t Width(const std::string& text) {
-  return std::count_if(text.begin(), text.end(),
-                       [](char c) { return (c & 0xC0) != 0x80; });
+bool Continues(char c) { return (c & 0xC0) == 0x80; }
+
+// The bytes of the first `columns` characters.
+size_t BytesOf(absl::string_view text, int columns) {
+  size_t at = 0;
+  for (; at < text.size(); ++at) {
+    if (!Continues(text[at]) && columns-- == 0) break;
+  }
+  return at;
 }
 
 void EmitYaml(const nlohmann::ordered_json& value, YAML::Emitter* out) {
@@ -68,25 +78,72 @@ void Table::Add(std::vector<std::string> row) {
   rows_.push_back(std::move(row));
 }
 
-std::string Table::ToString() const {
-  std::vector<size_t> widths;
+std::string Table::ToString(int columns) const {
+  constexpr int kGap = 3;
+  constexpr int kLeastFlexible = 8;
+  std::vector<int> widths;
   for (const auto& row : rows_) {
     widths.resize(std::max(widths.size(), row.size()));
     for (size_t i = 0; i < row.size(); ++i) {
-      widths[i] = std::max(widths[i], Width(row[i]));
+      widths[i] = std::max(widths[i], DisplayWidth(row[i]));
+    }
+  }
+  if (columns > 0) {
+    int total = kGap * (static_cast<int>(widths.size()) - 1);
+    for (const int width : widths) total += width;
+    for (size_t i = 0; i < rows_[0].size(); ++i) {
+      if (rows_[0][i] != flexible_) continue;
+      const int least = std::min(widths[i], kLeastFlexible);
+      widths[i] = std::max(least, widths[i] - std::max(0, total - columns));
     }
   }
   std::string text;
   for (const auto& row : rows_) {
+    std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
-      absl::StrAppend(&text, row[i]);
+      const std::string cell = ElideMiddle(row[i], std::max(1, widths[i]));
+      absl::StrAppend(&line, cell);
       if (i + 1 < row.size()) {
-        text.append(widths[i] - Width(row[i]) + 3, ' ');
+        line.append(widths[i] - DisplayWidth(cell) + kGap, ' ');
       }
     }
-    text.push_back('\n');
+    absl::StrAppend(&text, columns > 0 ? ElideEnd(line, columns) : line, "\n");
   }
   return text;
+}
+
+// Continuation bytes of UTF-8 take no column.
+int DisplayWidth(absl::string_view text) {
+  return static_cast<int>(std::count_if(text.begin(), text.end(),
+                                        [](char c) { return !Continues(c); }));
+}
+
+std::string ElideMiddle(absl::string_view text, int columns) {
+  const int width = DisplayWidth(text);
+  if (width <= columns) return std::string(text);
+  const int head = columns / 2;
+  const int tail = columns - head - 1;
+  return absl::StrCat(text.substr(0, BytesOf(text, head)), "…",
+                      text.substr(BytesOf(text, width - tail)));
+}
+
+std::string ElideEnd(absl::string_view text, int columns) {
+  if (DisplayWidth(text) <= columns) return std::string(text);
+  return absl::StrCat(text.substr(0, BytesOf(text, columns - 1)), "…");
+}
+
+int TerminalColumns() {
+  winsize size = {};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+    return size.ws_col;
+  }
+  int columns = 0;
+  const char* variable = std::getenv("COLUMNS");
+  if (variable != nullptr && absl::SimpleAtoi(variable, &columns) &&
+      columns > 0) {
+    return columns;
+  }
+  return 80;
 }
 
 std::string JsonText(const google::protobuf::Message& message) {
@@ -131,10 +188,21 @@ std::string HumanCount(double count) {
   return Scaled(count, 1000, kUnits, 7);
 }
 
-std::string HumanTime(int64_t seconds) {
+std::string HumanTime(int64_t seconds, absl::TimeZone zone) {
   if (seconds == 0) return "-";
   return absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixSeconds(seconds),
-                          absl::UTCTimeZone());
+                          zone);
+}
+
+std::string HumanAge(int64_t seconds, absl::Time now) {
+  if (seconds == 0) return "-";
+  // Of a clock that goes ahead of ours.
+  const absl::Duration age =
+      std::max(absl::ZeroDuration(), now - absl::FromUnixSeconds(seconds));
+  if (age < absl::Minutes(1)) {
+    return absl::StrCat(absl::ToInt64Seconds(age), "s ago");
+  }
+  return absl::StrCat(HumanDuration(age), " ago");
 }
 
 std::string Sparkline(const std::vector<double>& values, int width) {

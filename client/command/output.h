@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "google/protobuf/message.h"
 
@@ -23,11 +24,25 @@ class Table {
  public:
   explicit Table(std::vector<std::string> header);
   void Add(std::vector<std::string> row);
-  std::string ToString() const;
+  // The column that gives way first where lines are too long, by its header.
+  void set_flexible(const std::string& header) { flexible_ = header; }
+  // No line wider than `columns` (0: as wide as they get): the flexible
+  // column's cells lose their middle, then lines their end.
+  std::string ToString(int columns = 0) const;
 
  private:
+  std::string flexible_;
   std::vector<std::vector<std::string>> rows_;
 };
+
+// Columns on a terminal.
+int DisplayWidth(absl::string_view text);
+// At most `columns` (at least 1) wide, with "…" for what was left out: the
+// middle, so that ids keep their numbers, or the end.
+std::string ElideMiddle(absl::string_view text, int columns);
+std::string ElideEnd(absl::string_view text, int columns);
+// Of the terminal at stderr: what the kernel says, else COLUMNS, else 80.
+int TerminalColumns();
 
 // Field names as in the .proto, unset fields left out, two spaces of indent.
 std::string JsonText(const google::protobuf::Message& message);
@@ -38,8 +53,11 @@ std::string HumanDuration(absl::Duration duration);
 std::string HumanBytes(double bytes);
 // "1.2 G", for operation counts.
 std::string HumanCount(double count);
-// The proto's time as "2026-01-31 12:00:00" (UTC); "-" when unset.
-std::string HumanTime(int64_t seconds);
+// "2026-01-31 12:00:00", in the zone of whoever reads; "-" when unset (0).
+std::string HumanTime(int64_t seconds,
+                      absl::TimeZone zone = absl::LocalTimeZone());
+// "3m 5s ago"; "-" when unset (0).
+std::string HumanAge(int64_t seconds, absl::Time now);
 // Up to `width` block characters of the values' course.
 std::string Sparkline(const std::vector<double>& values, int width);
 

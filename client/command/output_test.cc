@@ -1,5 +1,6 @@
 #include "client/command/output.h"
 
+#include "absl/time/clock.h"
 #include "dasm/v1/job.pb.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -17,6 +18,31 @@ TEST(Output, TableColumnsAreAsWideAsTheirWidestCell) {
   Table table({"A", "LONG"});
   table.Add({"± x", "1"});
   EXPECT_EQ(table.ToString(), "A     LONG\n± x   1\n");
+}
+
+TEST(Output, ATableFitsItsTerminal) {
+  Table table({"JOB", "NAME", "STATE"});
+  table.set_flexible("NAME");
+  table.Add({"jobs/j1", "a-long-name-of-a-job", "RUNNING"});
+  EXPECT_EQ(table.ToString(60),
+            "JOB       NAME                   STATE\n"
+            "jobs/j1   a-long-name-of-a-job   RUNNING\n");
+  EXPECT_EQ(table.ToString(32),
+            "JOB       NAME           STATE\n"
+            "jobs/j1   a-long…a-job   RUNNING\n");
+  // Beyond what the name can give, lines lose their end.
+  EXPECT_EQ(table.ToString(24),
+            "JOB       NAME       ST…\n"
+            "jobs/j1   a-lo…job   RU…\n");
+  EXPECT_EQ(table.ToString(), table.ToString(1000));
+}
+
+TEST(Output, ElisionCountsCharactersAndNotBytes) {
+  EXPECT_EQ(DisplayWidth("±…x"), 3);
+  EXPECT_EQ(ElideMiddle("±±±±±", 5), "±±±±±");
+  EXPECT_EQ(ElideMiddle("±±±±±", 4), "±±…±");
+  EXPECT_EQ(ElideEnd("±±±±±", 4), "±±±…");
+  EXPECT_EQ(ElideMiddle("abc", 1), "…");
 }
 
 TEST(Output, JsonKeepsTheProtosFieldNames) {
@@ -37,6 +63,10 @@ TEST(Output, QuantitiesReadWell) {
   EXPECT_EQ(HumanBytes(1536), "1.5 KiB");
   EXPECT_EQ(HumanCount(457e9), "457.0 G");
   EXPECT_EQ(HumanTime(0), "-");
+  EXPECT_EQ(HumanTime(3600, absl::FixedTimeZone(7200)), "1970-01-01 03:00:00");
+  EXPECT_EQ(HumanAge(0, absl::Now()), "-");
+  EXPECT_EQ(HumanAge(1000, absl::FromUnixSeconds(1185)), "3m 5s ago");
+  EXPECT_EQ(HumanAge(1000, absl::FromUnixSeconds(900)), "0s ago");
 }
 
 TEST(Output, SparklineRisesWithItsValues) {

@@ -58,6 +58,8 @@ void AddPresets(CLI::App* app, Context* context) {
   auto name = std::make_shared<std::string>();
   CLI::App* verb = app->add_subcommand(
       "presets", "List the presets, or show one as a job file");
+  verb->footer(
+      "Example: dasmctl presets dasm-idc/fashion-mnist/ipc10/quick > job.yaml");
   verb->add_option("name", *name, "Show this one");
   context->Bind(verb, [=] { return Presets(context, *name); });
 }

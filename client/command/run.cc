@@ -132,6 +132,7 @@ void AddRun(CLI::App* app, Context* context) {
   auto options = std::make_shared<RunOptions>();
   CLI::App* verb = app->add_subcommand(
       "run", "Run one job here, without a server, and fetch its files");
+  verb->footer("Example: dasmctl run examples/quickstart.yaml --output out");
   verb->add_option("file", options->source.file,
                    "Job file, YAML or JSON; - for standard input");
   options->source.AddOptions(verb);

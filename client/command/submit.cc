@@ -72,6 +72,7 @@ absl::StatusOr<int> Submit(Context* context, const SubmitOptions& options) {
 void AddSubmit(CLI::App* app, Context* context) {
   auto options = std::make_shared<SubmitOptions>();
   CLI::App* verb = app->add_subcommand("submit", "Submit a job file");
+  verb->footer("Example: dasmctl submit -f job.yaml --set seed=1 --wait");
   verb->add_option("-f,--file,file", options->source.file,
                    "Job file, YAML or JSON; - for standard input");
   options->source.AddOptions(verb);

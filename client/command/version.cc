@@ -1,6 +1,7 @@
 // dasmctl version and completion.
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "client/command/commands.h"
 #include "client/command/exit_code.h"
 #include "common/base/error.h"
@@ -29,37 +30,105 @@ absl::StatusOr<int> Version(Context* context) {
   return kExitOk;
 }
 
-// Words after `dasmctl`, and after each verb, taken from the command line's
-// own definition.
-std::string Completion(const CLI::App& app, const std::string& shell) {
-  std::vector<std::string> verbs;
-  std::string cases;
+// A verb and the long options behind it, as the command line defines them.
+struct Words {
+  std::string verb;
+  std::string help;
+  std::vector<const CLI::Option*> options;
+};
+
+std::vector<Words> VerbsOf(const CLI::App& app) {
+  std::vector<Words> all;
   for (const CLI::App* verb :
        app.get_subcommands([](const CLI::App*) { return true; })) {
-    verbs.push_back(verb->get_name());
-    std::vector<std::string> options;
-    for (const CLI::Option* option : verb->get_options()) {
-      for (const std::string& name : option->get_lnames()) {
-        options.push_back(absl::StrCat("--", name));
-      }
+    all.push_back(
+        {verb->get_name(), verb->get_description(), verb->get_options()});
+    // Global ones are accepted behind a verb too.
+    for (const CLI::Option* option : app.get_options()) {
+      if (!option->check_name("--help")) all.back().options.push_back(option);
     }
-    absl::StrAppend(&cases, "    ", verb->get_name(), ") words=\"",
-                    absl::StrJoin(options, " "), "\" ;;\n");
   }
-  std::string script;
-  if (shell == "zsh") {
-    script = "autoload -U +X bashcompinit && bashcompinit\n";
+  return all;
+}
+
+std::string Flags(const std::vector<const CLI::Option*>& options) {
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : options) {
+    for (const std::string& name : option->get_lnames()) {
+      flags.push_back(absl::StrCat("--", name));
+    }
+    if (option->get_lnames().empty() && !option->get_snames().empty()) {
+      flags.push_back(absl::StrCat("-", option->get_snames().front()));
+    }
   }
-  absl::StrAppend(
-      &script, "_dasmctl() {\n  local verb words i\n",
-      "  for ((i = 1; i < COMP_CWORD; i++)); do\n",
-      "    case ${COMP_WORDS[i]} in -*) ;; *) verb=${COMP_WORDS[i]}; break ;; "
-      "esac\n  done\n  case $verb in\n",
-      cases, "    *) words=\"", absl::StrJoin(verbs, " "), "\" ;;\n  esac\n",
+  return absl::StrJoin(flags, " ");
+}
+
+// bash, and zsh through its bashcompinit. A verb is recognised by its name and
+// not by its place: bash splits an address at its colon.
+std::string BashCompletion(const CLI::App& app) {
+  std::vector<std::string> verbs;
+  std::string cases;
+  for (const Words& words : VerbsOf(app)) {
+    verbs.push_back(words.verb);
+    absl::StrAppend(&cases, "    ", words.verb, ") words=\"",
+                    Flags(words.options), "\" ;;\n");
+  }
+  return absl::StrCat(
+      "_dasmctl() {\n"
+      "  local verb= words i\n"
+      "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
+      "    case ${COMP_WORDS[i]} in\n      ",
+      absl::StrJoin(verbs, "|"),
+      ") verb=${COMP_WORDS[i]}; break ;;\n"
+      "    esac\n"
+      "  done\n"
+      "  case $verb in\n",
+      cases, "    *) words=\"", absl::StrJoin(verbs, " "), " ",
+      Flags(app.get_options()),
+      "\" ;;\n"
+      "  esac\n"
+      "  case ${COMP_WORDS[COMP_CWORD-1]} in\n"
+      "    -o) words=\"table json yaml name\" ;;\n"
+      "    completion) words=\"bash zsh fish\" ;;\n"
+      "  esac\n"
       "  COMPREPLY=($(compgen -W \"$words\" -- "
       "\"${COMP_WORDS[COMP_CWORD]}\"))\n"
-      "}\ncomplete -o default -F _dasmctl dasmctl\n");
-  return script;
+      "}\n"
+      "complete -o default -F _dasmctl dasmctl\n");
+}
+
+std::string FishQuoted(absl::string_view text) {
+  return absl::StrCat(
+      "'", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"'", "\\'"}}), "'");
+}
+
+std::string FishCompletion(const CLI::App& app) {
+  std::string script;
+  for (const Words& words : VerbsOf(app)) {
+    absl::StrAppend(&script, "complete -c dasmctl -n __fish_use_subcommand -a ",
+                    words.verb, " -d ", FishQuoted(words.help), "\n");
+    for (const CLI::Option* option : words.options) {
+      for (const std::string& name : option->get_lnames()) {
+        absl::StrAppend(&script, "complete -c dasmctl -n ",
+                        "'__fish_seen_subcommand_from ", words.verb, "' -l ",
+                        name, option->get_items_expected_max() > 0 ? " -r" : "",
+                        " -d ", FishQuoted(option->get_description()), "\n");
+      }
+    }
+  }
+  return absl::StrCat(script,
+                      "complete -c dasmctl -s o -x -a 'table json yaml name'\n"
+                      "complete -c dasmctl -n "
+                      "'__fish_seen_subcommand_from completion' -x "
+                      "-a 'bash zsh fish'\n");
+}
+
+std::string Completion(const CLI::App& app, const std::string& shell) {
+  if (shell == "fish") return FishCompletion(app);
+  if (shell == "bash") return BashCompletion(app);
+  return absl::StrCat("autoload -U +X bashcompinit && bashcompinit\n",
+                      BashCompletion(app));
 }
 
 }  // namespace
@@ -67,6 +136,7 @@ std::string Completion(const CLI::App& app, const std::string& shell) {
 void AddVersion(CLI::App* app, Context* context) {
   CLI::App* verb =
       app->add_subcommand("version", "Show versions of client and server");
+  verb->footer("Example: dasmctl --coordinator 127.0.0.1:7070 version");
   context->Bind(verb, [=] { return Version(context); });
 }
 
@@ -76,9 +146,12 @@ void AddCompletion(CLI::App* app, Context* context) {
       "completion",
       "Print a completion script: source <(dasmctl completion "
       "bash)");
-  verb->add_option("shell", *shell, "bash or zsh")
+  verb->footer(
+      "Example: dasmctl completion bash > "
+      "~/.local/share/bash-completion/completions/dasmctl");
+  verb->add_option("shell", *shell, "bash, zsh or fish")
       ->required()
-      ->check(CLI::IsMember({"bash", "zsh"}));
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   context->Bind(verb, [=]() -> absl::StatusOr<int> {
     *context->out << Completion(*app, *shell);
     return kExitOk;

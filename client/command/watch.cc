@@ -67,6 +67,8 @@ void AddFollower(CLI::App* app, Context* context, const char* verb_name,
                  const char* help, bool quiet) {
   auto options = std::make_shared<WatchOptions>();
   CLI::App* verb = app->add_subcommand(verb_name, help);
+  verb->footer(absl::StrCat("Example: dasmctl ", verb_name,
+                            " jobs/j0123456789 --timeout 2h"));
   verb->add_option("job", options->job, "Job, e.g. jobs/j0123456789")
       ->required();
   verb->add_option("--timeout", options->timeout,

@@ -38,14 +38,16 @@ absl::StatusOr<int> Workers(Context* context) {
     case OutputFormat::kTable: {
       Table table({"WORKER", "STATE", "SLOTS", "THREADS", "NUMERICS", "MEMORY",
                    "VERSION", "LAST SEEN"});
+      table.set_flexible("NUMERICS");
+      const absl::Time now = absl::Now();
       for (const v1::Worker& worker : response.workers()) {
         table.Add({LastPart(worker.name()), StateOf(worker),
                    absl::StrCat(worker.busy_slots(), "/", worker.slots()),
                    absl::StrCat(worker.threads()), worker.numerics_class(),
                    HumanBytes(worker.memory_bytes()), worker.version(),
-                   HumanTime(worker.last_seen_time().seconds())});
+                   HumanAge(worker.last_seen_time().seconds(), now)});
       }
-      *context->out << table.ToString();
+      *context->out << table.ToString(context->columns());
       break;
     }
   }
@@ -70,6 +72,7 @@ absl::StatusOr<int> Drain(Context* context, const std::string& name,
 
 void AddWorkers(CLI::App* app, Context* context) {
   CLI::App* verb = app->add_subcommand("workers", "List the workers");
+  verb->footer("Example: dasmctl workers -o json");
   context->Bind(verb, [=] { return Workers(context); });
 }
 
@@ -78,6 +81,7 @@ void AddDrain(CLI::App* app, Context* context) {
   auto undo = std::make_shared<bool>(false);
   CLI::App* verb =
       app->add_subcommand("drain", "Let a worker finish and take nothing new");
+  verb->footer("Example: dasmctl drain gpu-node-3-a1b2c3");
   verb->add_option("worker", *name, "Worker, as `dasmctl workers` names it")
       ->required();
   verb->add_flag("--undo", *undo, "Let it take work again");
