@@ -208,6 +208,12 @@ class JobManager {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void News(const std::string& worker, After* after)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether a worker is being drained, by an operator or by itself.
+  bool IsLeaving(const std::string& worker)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // To it and to all that share a gang with it.
+  void NewsOfLeaving(const std::string& worker, After* after)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Orders OrdersFor(const std::string& worker)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   WorkerView ViewOf(const LiveWorker& worker)

@@ -88,6 +88,22 @@ void JobManager::News(const std::string& id, After* after) {
   worker->held.reset();
 }
 
+bool JobManager::IsLeaving(const std::string& id) {
+  if (workers_.drained().contains(id)) return true;
+  const LiveWorker* worker = workers_.Find(id);
+  return worker != nullptr && worker->report.draining;
+}
+
+void JobManager::NewsOfLeaving(const std::string& id, After* after) {
+  std::set<std::string> told = {id};
+  for (const std::string& key : table_.RunningOn(id)) {
+    const std::vector<std::string>& workers =
+        table_.FindAction(key)->record.workers;
+    told.insert(workers.begin(), workers.end());
+  }
+  for (const std::string& worker : told) News(worker, after);
+}
+
 Orders JobManager::OrdersFor(const std::string& id) {
   LiveWorker* worker = workers_.FindOrAdd(id);
   Orders orders;
@@ -98,10 +114,16 @@ Orders JobManager::OrdersFor(const std::string& id) {
     const LiveAction* action = table_.FindAction(key);
     if (!action->handed_out || !table_.IsWanted(*action)) continue;
     const std::vector<std::string>& workers = action->record.workers;
+    // Rank 0 writes the checkpoint that all ranks of a gang stop after, so one
+    // that leaves takes all with it.
+    const bool released = std::any_of(
+        workers.begin(), workers.end(),
+        [this](const std::string& worker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(
+            mutex_) { return IsLeaving(worker); });
     for (size_t rank = 0; rank < workers.size(); ++rank) {
       if (workers[rank] != id) continue;
       orders.assignments.push_back({action->record, static_cast<int>(rank)});
-      if (orders.draining) {
+      if (released) {
         orders.release.push_back(
             {key, action->record.fence, static_cast<int>(rank)});
       }
@@ -151,9 +173,11 @@ void JobManager::Synchronize(WorkerReport report, SynchronizeDone done) {
         });
         worker->held.reset();
       }
+      const bool leaves = report.draining && !worker->report.draining;
       worker->known = true;
       worker->last_seen = parts_.clock->Now();
       worker->report = std::move(report);
+      if (leaves) NewsOfLeaving(id, &after);
       const bool applied =
           worker->report.applied_generation == worker->generation;
       if (applied) {
@@ -476,7 +500,7 @@ absl::StatusOr<WorkerView> JobManager::DrainWorker(const std::string& id,
     } else {
       workers_.drained().erase(id);
     }
-    News(id, &after);
+    NewsOfLeaving(id, &after);
     if (const LiveWorker* worker = workers_.Find(id); worker != nullptr) {
       view = ViewOf(*worker);
     }
