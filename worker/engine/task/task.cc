@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 
+#include <algorithm>
 #include <string>
 #include <type_traits>
 #include <variant>
@@ -11,10 +12,14 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/error.h"
+#include "common/base/status_macros.h"
+#include "worker/engine/device/load_plugin.h"
+#include "worker/engine/device/precision.h"
 #include "worker/engine/task/assemble.h"
 #include "worker/engine/task/catch_torch.h"
 #include "worker/engine/task/distill_segment.h"
 #include "worker/engine/task/evaluate.h"
+#include "worker/engine/task/fitting_parameters.h"
 #include "worker/engine/task/score_samples_task.h"
 #include "worker/engine/task/select_coreset.h"
 #include "worker/engine/task/select_pool_task.h"
@@ -66,19 +71,71 @@ struct Dispatch {
   }
 };
 
-absl::Status CheckPrecision(const TaskParameters& parameters) {
+// Sets the device up as the task asks; a CPU only computes in fp32.
+absl::Status SetPrecision(const TaskParameters& parameters, at::Device device) {
   return std::visit(
-      [](const auto& p) -> absl::Status {
+      [device](const auto& p) -> absl::Status {
         if constexpr (requires { p.execution; }) {
-          if (p.execution.precision != "fp32") {
-            return absl::InvalidArgumentError(
-                absl::StrCat("execution.precision \"", p.execution.precision,
-                             "\": the engine computes in fp32"));
-          }
+          const std::string& name = p.execution.precision;
+          DASM_RETURN_IF_ERROR(CheckPrecision(name, device));
+          if (device.is_cpu()) return absl::OkStatus();
+          return ApplyPrecision(*ParsePrecision(name));
         }
         return absl::OkStatus();
       },
       parameters);
+}
+
+// OpenMP and MKL count threads per calling thread, and ranks are threads.
+void OneThread() { at::set_num_threads(1); }
+
+absl::StatusOr<TaskOutcome> RunOnce(const TaskParameters& parameters,
+                                    const TaskFiles& files,
+                                    std::string_view device,
+                                    Collective* collective,
+                                    TaskObserver* observer,
+                                    const RunOptions& options) {
+  const std::string kind(KindOf(parameters));
+  return CatchTorch(kind, [&]() -> absl::StatusOr<TaskOutcome> {
+    OneThread();
+    const at::Device where{std::string(device)};
+    if (!where.is_cpu() && InstalledPlugin() == nullptr) {
+      return WithFailureClass(
+          absl::FailedPreconditionError(absl::StrCat(
+              std::string(device), ": the runner has opened no plug-in")),
+          FailureClass::kDeviceFault);
+    }
+    DASM_RETURN_IF_ERROR(SetPrecision(parameters, where));
+    const TaskContext context = {
+        files,      where,
+        collective, observer,
+        options,    absl::StrCat(kind, " ", ToCanonicalJson(parameters))};
+    return std::visit(Dispatch{context}, parameters);
+  });
+}
+
+// An out-of-memory of a device, with the groups that would fit.
+absl::Status WithFittingGroup(const absl::Status& failure,
+                              const TaskParameters& parameters,
+                              const TaskFiles& files, std::string_view device,
+                              const RunOptions& options) {
+  TaskFiles afresh = files;
+  afresh.checkpoint.clear();
+  const std::string advice = FittingGroupAdvice(
+      parameters, [&](const TaskParameters& smaller) -> absl::Status {
+        if (DevicePlugin* plugin = InstalledPlugin(); plugin != nullptr) {
+          plugin->ReleaseMemory(
+              std::max<int>(0, at::Device(std::string(device)).index()));
+        }
+        TrialCollective alone;
+        OneStepObserver one_step;
+        return RunOnce(smaller, afresh, device, &alone, &one_step, options)
+            .status();
+      });
+  return WithFailureClass(
+      absl::Status(failure.code(),
+                   absl::StrCat(failure.message(), "; ", advice)),
+      FailureClass::kOomDevice);
 }
 
 // Whether every rank of the gang ends with this status at the same step: then
@@ -94,9 +151,6 @@ bool IsReplicated(const absl::Status& status) {
       return false;
   }
 }
-
-// OpenMP and MKL count threads per calling thread, and ranks are threads.
-void OneThread() { at::set_num_threads(1); }
 
 }  // namespace
 
@@ -116,27 +170,24 @@ std::string NumericsClass() {
                       kNumericsVersion);
 }
 
+std::string DeviceNumericsClass(std::string_view architecture) {
+  return absl::StrCat("cuda-", std::string(architecture), "/torch-",
+                      DASM_TORCH_VERSION, "/fp32/n", kNumericsVersion);
+}
+
 absl::StatusOr<TaskOutcome> RunTask(const TaskParameters& parameters,
                                     const TaskFiles& files,
                                     std::string_view device,
                                     Collective* collective,
                                     TaskObserver* observer,
                                     const RunOptions& options) {
-  const std::string kind(KindOf(parameters));
   absl::StatusOr<TaskOutcome> outcome =
-      CatchTorch(kind, [&]() -> absl::StatusOr<TaskOutcome> {
-        OneThread();
-        if (absl::Status status = CheckPrecision(parameters); !status.ok()) {
-          return status;
-        }
-        const TaskContext context = {
-            files,      at::Device(std::string(device)),
-            collective, observer,
-            options,    absl::StrCat(kind, " ", ToCanonicalJson(parameters))};
-        return std::visit(Dispatch{context}, parameters);
-      });
-  if (!outcome.ok() && !IsReplicated(outcome.status())) {
-    collective->Abort(outcome.status());
+      RunOnce(parameters, files, device, collective, observer, options);
+  if (outcome.ok()) return outcome;
+  if (!IsReplicated(outcome.status())) collective->Abort(outcome.status());
+  if (FailureClassOf(outcome.status()) == FailureClass::kOomDevice) {
+    return WithFittingGroup(outcome.status(), parameters, files, device,
+                            options);
   }
   return outcome;
 }
