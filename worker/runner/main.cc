@@ -90,7 +90,16 @@ int RunTaskOf(const std::string& directory) {
         std::string(FailureClassName(FailureClassOf(status))));
     finished.set_message(std::string(status.message()));
   } else {
-    const TaskFunctions functions = {RunTask, RunFileTask};
+    RunOptions options;
+    if (task->exchange() == "deferred") options.exchange = Exchange::kDeferred;
+    const TaskFunctions functions = {
+        [options](const TaskParameters& parameters, const TaskFiles& files,
+                  std::string_view device, Collective* collective,
+                  TaskObserver* observer) {
+          return RunTask(parameters, files, device, collective, observer,
+                         options);
+        },
+        RunFileTask};
     RunnerWatchdog watchdog;
     watchdog.end_process = [&](const worker::v1::RunnerFinished& last) {
       worker::v1::RunnerMessage words;
