@@ -1,4 +1,5 @@
 // The contract of collective.h, over every implementation and 1 .. 4 ranks.
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -260,13 +261,13 @@ TEST_P(CollectiveContract, BroadcastOfAnySizeArrives) {
 }
 
 TEST_P(CollectiveContract, BarrierLetsNobodyPassBeforeTheLastHasCome) {
-  std::vector<int> written(GetParam().size, 0);
+  std::vector<std::atomic<int>> written(GetParam().size);
   ExpectAllOk([&](Collective* c) {
     for (int round = 1; round <= 50; ++round) {
       written[c->rank()] = round;
       absl::Status status = c->Barrier();
       if (!status.ok()) return status;
-      for (int value : written) {
+      for (const std::atomic<int>& value : written) {
         if (value != round) return absl::InternalError("passed too early");
       }
       status = c->Barrier();

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
+#include "openssl/crypto.h"
 #include "worker/collective/call_deadline.h"
 #include "worker/collective/exchange_plan.h"
 #include "worker/collective/gang_join.h"
@@ -126,7 +127,7 @@ class ProcessGang::State {
           std::lock_guard<std::mutex> lock(network_->events().mutex);
           peers_[p] = link;
         });
-    std::fill(join.secret.begin(), join.secret.end(), '\0');
+    OPENSSL_cleanse(join.secret.data(), join.secret.size());
     if (!status.ok()) return Fail(std::move(status));
     network_->CloseDoor();
     exchange_ = std::make_unique<ProcessExchange>(
