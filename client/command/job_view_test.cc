@@ -28,8 +28,8 @@ v1::Job JobWithGang(int wanted) {
 TEST(DescribeJob, ShowsWhereTheRanksOfAGangAre) {
   const std::string text = DescribeJob(JobWithGang(2), absl::UnixEpoch());
   EXPECT_THAT(text, HasSubstr("segment-1 runs on 2 ranks\n"));
-  EXPECT_THAT(text, HasSubstr("0     a       10.0.0.1:7000\n"));
-  EXPECT_THAT(text, HasSubstr("1     b       not there yet\n"));
+  EXPECT_THAT(text, HasSubstr("0      a        10.0.0.1:7000\n"));
+  EXPECT_THAT(text, HasSubstr("1      b        not there yet\n"));
 }
 
 TEST(DescribeJob, SaysThatAGangRunsOnFewerRanks) {
