@@ -1,0 +1,158 @@
+// What the inner loops cost on a device, CIFAR-shaped, IDC's published network
+// (ConvNet-D3, width 128, IPC 10, factor 2): a matching pass over ten classes,
+// a network step on 64 images, an evaluation epoch of 100 images, and training
+// on 50,000 images for an epoch; each with the share of what matrix products of
+// the same precision reach on this device in the same run.
+//
+//   gpu_bench [--precision fp32|tf32|bf16] [--passes N]
+//
+// Prints one JSON object.
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "tests/gpu/gpu_fixture.h"
+#include "worker/engine/device/precision.h"
+
+namespace dasm {
+namespace {
+
+// Of ConvNet-D3 W128 at 32x32, an image, forward: three convolutions and the
+// classifier, two a multiplication and addition.
+constexpr double kForward = 2.0 * (32 * 32 * 27 * 128 + 16 * 16 * 1152 * 128 +
+                                   8 * 8 * 1152 * 128 + 2048 * 10);
+
+double Now() {
+  return std::chrono::duration<double>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values.empty() ? 0 : values[values.size() / 2];
+}
+
+// Notes when each step ended, on the device too.
+class Stopwatch final : public TaskObserver {
+ public:
+  void Progress(int64_t, int64_t, double, std::string_view) override {
+    (void)Gpu()->Synchronize(0);
+    marks_.push_back(Now());
+  }
+  void Point(std::string_view, int64_t, double) override {}
+  void Line(std::string_view, std::string_view) override {}
+  Wish Poll() override { return Wish::kNone; }
+  absl::Status WriteCheckpoint(
+      int64_t, const std::map<std::string, TensorView>&) override {
+    return absl::OkStatus();
+  }
+  // Of a step, without the first two: they warm up and record.
+  double Step() const {
+    std::vector<double> intervals;
+    for (size_t i = 3; i < marks_.size(); ++i) {
+      intervals.push_back(marks_[i] - marks_[i - 1]);
+    }
+    return Median(intervals);
+  }
+
+ private:
+  std::vector<double> marks_;
+};
+
+// Floating-point operations a second of a large product.
+double Peak(DevicePrecision precision) {
+  Require(ApplyPrecision(precision));
+  const auto options =
+      at::TensorOptions(precision == DevicePrecision::kBf16 ? at::kBFloat16
+                                                            : at::kFloat)
+          .device(at::Device(at::kCUDA, 0));
+  const int64_t n = 8192;
+  const at::Tensor a = at::randn({n, n}, options);
+  std::vector<double> seconds;
+  for (int k = 0; k < 8; ++k) {
+    (void)Gpu()->Synchronize(0);
+    const double start = Now();
+    const at::Tensor product = a.matmul(a);
+    (void)Gpu()->Synchronize(0);
+    seconds.push_back(Now() - start);
+  }
+  return 2.0 * n * n * n / Median(seconds);
+}
+
+int Main(int argc, char** argv) {
+  std::string precision = "fp32";
+  int passes = 10;
+  CLI::App app("Times the engine's inner loops on a device");
+  app.add_option("--precision", precision)
+      ->check(CLI::IsMember({"fp32", "tf32", "bf16"}));
+  app.add_option("--passes", passes)->check(CLI::Range(5, 999));
+  CLI11_PARSE(app, argc, argv);
+  const double peak = Peak(*ParsePrecision(precision));
+  TinyData data;
+  data.shape = {3, 32, 32};
+  data.classes = 10;
+  data.train_per_class = 5000;
+  data.test_per_class = 10;
+  GpuTask task(data);
+  nlohmann::ordered_json result;
+  result["device"] = (*Gpu()->Devices())[0].name;
+  result["precision"] = precision;
+  result["matmul_tflops"] = peak / 1e12;
+  const auto report = [&](const std::string& name, double seconds,
+                          double operations) {
+    result[name + "_seconds"] = seconds;
+    result[name + "_share_of_matmul"] = operations / seconds / peak;
+  };
+  const auto run = [&](const TaskParameters& parameters) {
+    Stopwatch stopwatch;
+    const auto outcome = task.Run(parameters, "cuda:0", &stopwatch);
+    Require(outcome.status());
+    return stopwatch.Step();
+  };
+
+  DistillSegmentParameters idc;
+  idc.images_per_class = 10;
+  idc.network.width = 128;
+  idc.execution.precision = precision;
+  idc.execution.train_group = 64;
+  idc.matching.distance = Distance::kL1;
+  idc.matching.inits = 1;
+  idc.matching.steps_per_init = passes;
+  idc.matching.augmentation = {Augmentation::kColor, Augmentation::kCrop,
+                               Augmentation::kCutout};
+  idc.matching.net_steps = 0;
+  idc.matching.net_augmentation = {Augmentation::kColor, Augmentation::kCrop};
+  idc.synthesis.factor = 2;
+  const double pass = run(idc);
+  // Real: forward and backward; synthetic: those and their derivative.
+  report("matching_pass", pass, 10 * (64 * 3 + 40 * 7) * kForward);
+  idc.matching.net_steps = 32;
+  report("net_step", (run(idc) - pass) / 32, 64 * 3 * kForward);
+
+  TrainDiscriminatorParameters train;
+  train.real = true;
+  train.network.width = 128;
+  train.execution.precision = precision;
+  train.execution.train_group = 256;
+  train.training.batch = 256;
+  train.training.steps = 40;
+  train.training.augmentation = {Augmentation::kFlip, Augmentation::kCrop};
+  const double step = run(train);
+  report("train_epoch_50000", step * 50000 / 256, 50000 * 3 * kForward);
+  const DeviceMemory memory = Gpu()->Memory(0);
+  result["peak_allocated_mib"] = memory.peak_allocated_bytes / 1048576;
+  result["peak_reserved_mib"] = memory.peak_reserved_bytes / 1048576;
+  std::cout << result.dump() << "\n";
+  return 0;
+}
+
+}  // namespace
+}  // namespace dasm
+
+int main(int argc, char** argv) { return dasm::Main(argc, argv); }
