@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "worker/collective/process_gang_for_tests.h"
 #include "worker/collective/single_process_collective.h"
 #include "worker/engine/matcher/distance.h"
 #include "worker/engine/shard/gang_for_tests.h"
@@ -230,6 +231,23 @@ TEST_F(GradientMatcherTest, PartsInSinglePrecisionHaveTheSameBitsOnAnyRanks) {
     EXPECT_TRUE(shared.distance.equal(alone.distance)) << ranks;
     EXPECT_TRUE(shared.gradient.equal(alone.gradient)) << ranks;
   }
+}
+
+// mse is smooth: the tolerance of the sums, times the network's conditioning.
+TEST_F(GradientMatcherTest, PartsOfAFastReductionAreWithinTheirTolerance) {
+  parameters_ = parameters_.to(at::kFloat);
+  batch_.real = batch_.real.to(at::kFloat);
+  batch_.stored = batch_.stored.to(at::kFloat);
+  const GradientMatcher matcher(network_.get(), options_);
+  const ClassMatch alone = InParts(matcher, parameters_, batch_, 1, 1);
+  const JoinedGang gang({2, 1}, ProcessGang::Options{Reduction::kFast});
+  RunRanks(gang.ranks, [&](Collective* collective) {
+    const auto shared = matcher.MatchInParts(parameters_, batch_, 1,
+                                             ShardRunner(collective, at::kCPU));
+    ASSERT_TRUE(shared.ok()) << shared.status();
+    EXPECT_LT((shared->gradient - alone.gradient).norm().item<double>(),
+              1e-5 * alone.gradient.norm().item<double>());
+  });
 }
 
 TEST_F(GradientMatcherTest, BatchNormHasNoParts) {

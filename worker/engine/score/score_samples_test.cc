@@ -34,12 +34,14 @@ TEST(ScoreSamples, AreTheSoftmaxOfTheLogitsOnEveryRank) {
       *Logits(*network, parameters, buffers, source, execution, &single);
   const at::Tensor odds = logits.exp();
   EXPECT_TRUE(alone->allclose(odds / odds.sum(1, true), 1e-5, 1e-6));
-  RunGang(3, [&](Collective* collective) {
-    const auto scores = ScoreSamples(*network, parameters, buffers, source,
-                                     execution, collective);
-    ASSERT_TRUE(scores.ok()) << scores.status();
-    EXPECT_TRUE(scores->equal(*alone));
-  });
+  for (int ranks = 2; ranks <= 5; ++ranks) {
+    RunGang(ranks, [&](Collective* collective) {
+      const auto scores = ScoreSamples(*network, parameters, buffers, source,
+                                       execution, collective);
+      ASSERT_TRUE(scores.ok()) << scores.status();
+      EXPECT_TRUE(scores->equal(*alone)) << ranks;
+    });
+  }
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
-// For tests: the same call on every rank of a gang of threads.
+// For tests: the same call on every rank of a gang.
 #ifndef DASM_WORKER_ENGINE_TRAINER_GANG_FOR_TESTS_H_
 #define DASM_WORKER_ENGINE_TRAINER_GANG_FOR_TESTS_H_
 
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -13,13 +14,18 @@ namespace dasm {
 
 // Calls `body(rank's collective)` in a thread a rank; returns when all are
 // done.
-inline void RunGang(int ranks, const std::function<void(Collective*)>& body) {
-  auto gang = *ThreadGang::Create(ranks, absl::Seconds(60));
+inline void RunRanks(const std::vector<std::unique_ptr<Collective>>& gang,
+                     const std::function<void(Collective*)>& body) {
   std::vector<std::thread> threads;
-  for (auto& collective : gang) {
+  for (const auto& collective : gang) {
     threads.emplace_back([&body, &collective] { body(collective.get()); });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+// On a gang of threads.
+inline void RunGang(int ranks, const std::function<void(Collective*)>& body) {
+  RunRanks(*ThreadGang::Create(ranks, absl::Minutes(5)), body);
 }
 
 }  // namespace dasm

@@ -158,6 +158,220 @@ TEST_P(DistillNorm, ResumesFromEveryStepWithTheSameBits) {
 INSTANTIATE_TEST_SUITE_P(Norms, DistillNorm,
                          ::testing::Values(Norm::kInstance, Norm::kBatch));
 
+// What a job may ask of a gang; the digest follows from the parameters alone.
+struct GangCase {
+  const char* name;
+  int inits_per_step = 1;
+  int micro_batch = 0;
+  // Of 8 decoded images of 2 stored ones.
+  int synthetic_batch = 6;
+  int factor = 2;
+  int images_per_class = 2;
+};
+
+class DistillGang : public ::testing::TestWithParam<GangCase> {
+ protected:
+  static DistillSegmentParameters ParametersOf(const GangCase& c) {
+    DistillSegmentParameters parameters = Parameters();
+    parameters.matching.inits = 4;
+    parameters.matching.inits_per_step = c.inits_per_step;
+    parameters.matching.steps_per_init = 2;
+    parameters.matching.synthetic_batch = c.synthetic_batch;
+    parameters.execution.micro_batch = c.micro_batch;
+    parameters.synthesis.factor = c.factor;
+    parameters.images_per_class = c.images_per_class;
+    return parameters;
+  }
+  static int64_t Steps() { return 8 / GetParam().inits_per_step; }
+};
+
+TEST_P(DistillGang, RanksAndExchangeChangeNoBit) {
+  const DistillSegmentParameters parameters = ParametersOf(GetParam());
+  TinyGang gang;
+  gang.wishes = {{2, Wish::kCheckpoint}};
+  const GangRun one = gang.Run(parameters, Inputs());
+  ASSERT_TRUE(one.status.ok()) << one.status;
+  EXPECT_EQ(one.summary["steps"], Steps());
+  for (const Exchange exchange : {Exchange::kEveryStep, Exchange::kDeferred}) {
+    gang.options.exchange = exchange;
+    for (gang.ranks = 1; gang.ranks <= 4; ++gang.ranks) {
+      const GangRun many = gang.Run(parameters, Inputs());
+      ASSERT_TRUE(many.status.ok()) << many.status;
+      EXPECT_EQ(many.outputs, one.outputs) << gang.ranks;
+      EXPECT_EQ(many.summary, one.summary) << gang.ranks;
+      EXPECT_EQ(many.observer.series, one.observer.series) << gang.ranks;
+      EXPECT_EQ(many.observer.checkpoints, one.observer.checkpoints)
+          << gang.ranks;
+    }
+  }
+}
+
+TEST_P(DistillGang, ResumesOnAnotherNumberOfRanksWithTheOtherExchange) {
+  const DistillSegmentParameters parameters = ParametersOf(GetParam());
+  TinyGang gang;
+  const GangRun whole = gang.Run(parameters, Inputs());
+  ASSERT_TRUE(whole.status.ok()) << whole.status;
+  for (int64_t step = 1; step < Steps(); ++step) {
+    gang.ranks = step % 2 == 0 ? 2 : 4;
+    gang.options.exchange = Exchange::kDeferred;
+    gang.checkpoint.clear();
+    gang.wishes = {{step, Wish::kStop}};
+    const GangRun stopped = gang.Run(parameters, Inputs());
+    ASSERT_EQ(stopped.observer.checkpoints.count(step), 1) << stopped.status;
+    gang.ranks = 3;
+    gang.options.exchange = Exchange::kEveryStep;
+    gang.wishes = {};
+    gang.checkpoint = stopped.observer.checkpoints.at(step);
+    const GangRun resumed = gang.Run(parameters, Inputs());
+    ASSERT_TRUE(resumed.status.ok()) << resumed.status;
+    EXPECT_EQ(resumed.outputs, whole.outputs) << step;
+    EXPECT_EQ(resumed.summary, whole.summary) << step;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, DistillGang,
+    ::testing::Values(GangCase{"Plain"}, GangCase{"TwoInits", 2},
+                      GangCase{"FourInits", 4}, GangCase{"Parts", 1, 3},
+                      GangCase{"TwoInitsInParts", 2, 5},
+                      // Two of six stored rows take part in a step.
+                      GangCase{"FewRows", 1, 0, 2, 1, 6},
+                      GangCase{"FewRowsOfTwoInits", 2, 0, 2, 1, 6},
+                      GangCase{"FewRowsInParts", 1, 1, 2, 1, 6}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST(DistillSegment, DeferredExchangeSendsImagesOnlyAtTheEnd) {
+  // Poll, losses and norms, then the networks' two sums; at the end pixels,
+  // velocity and the largest move. A wrong bit in the third step's small
+  // exchange, of one rank, cannot reach the pixels.
+  DistillSegmentParameters parameters = Parameters();
+  parameters.matching.net_steps = 0;
+  TinyGang gang;
+  const GangRun whole = gang.Run(parameters, Inputs());
+  gang.ranks = 2;
+  gang.options.exchange = Exchange::kDeferred;
+  gang.fault = {CollectiveFault::Kind::kCorrupt, 2 * 2 + 1};
+  const GangRun run = gang.Run(parameters, Inputs());
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  EXPECT_EQ(run.outputs, whole.outputs);
+}
+
+TEST(DistillSegment, NonFiniteLossEndsEveryRankOfADeferredExchangeToo) {
+  TinyGang gang;
+  gang.ranks = 2;
+  gang.options.exchange = Exchange::kDeferred;
+  // Call 5 is step 1's exchange of losses and norms.
+  gang.fault = {CollectiveFault::Kind::kNan, 5};
+  const GangRun run = gang.Run(Parameters(), Inputs());
+  for (const absl::Status& status : run.all) {
+    EXPECT_EQ(FailureClassOf(status), FailureClass::kNumeric) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("step 1 "));
+  }
+  ASSERT_EQ(run.observer.checkpoints.count(1), 1);
+  TinyGang healthy;
+  const GangRun whole = healthy.Run(Parameters(), Inputs());
+  healthy.checkpoint = run.observer.checkpoints.at(1);
+  EXPECT_EQ(healthy.Run(Parameters(), Inputs()).outputs, whole.outputs);
+}
+
+TEST(DistillSegment, ANetworksNonFiniteLossNamesItsStepOnEveryRank) {
+  TinyGang gang;
+  gang.ranks = 2;
+  // Call 2 is the gradient of step 0's first network step; the loss of the
+  // second is then NaN.
+  gang.fault = {CollectiveFault::Kind::kNan, 2};
+  const GangRun run = gang.Run(Parameters(), Inputs());
+  for (const absl::Status& status : run.all) {
+    EXPECT_EQ(FailureClassOf(status), FailureClass::kNumeric) << status;
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("step 0, network 0, network step 1"));
+  }
+  EXPECT_TRUE(run.observer.checkpoints.empty());
+}
+
+// The velocity after a first step without momentum is the step's gradient.
+std::vector<float> VelocityAfter(int64_t step,
+                                 const DistillSegmentParameters& parameters) {
+  TinyGang gang;
+  gang.wishes = {{step, Wish::kCheckpoint}};
+  const GangRun run = gang.Run(parameters, Inputs());
+  EXPECT_TRUE(run.status.ok()) << run.status;
+  return Floats(run.observer.checkpoints.at(step), "velocity");
+}
+
+TEST(DistillSegment, InitsOfAStepAreAveragedInTheirOrder) {
+  // Networks 0 and 1 meet the same pixels one after the other, since a step
+  // moves none of them by a representable amount, or at once.
+  DistillSegmentParameters serial = Parameters();
+  serial.matching.inits = 4;
+  serial.matching.steps_per_init = 1;
+  serial.matching.image_momentum = 0;
+  serial.matching.image_learning_rate = 1e-30;
+  DistillSegmentParameters both = serial;
+  both.matching.inits_per_step = 2;
+  const std::vector<float> first = VelocityAfter(1, serial);
+  const std::vector<float> second = VelocityAfter(2, serial);
+  const std::vector<float> mean = VelocityAfter(1, both);
+  EXPECT_NE(first, second);
+  ASSERT_EQ(mean.size(), first.size());
+  for (size_t i = 0; i < mean.size(); ++i) {
+    ASSERT_EQ(mean[i], (first[i] + second[i]) / 2) << i;
+  }
+}
+
+TEST(DistillSegment, RowsWithoutAGradientTakeTheirMomentumStep) {
+  DistillSegmentParameters parameters = Parameters();
+  parameters.images_per_class = 6;
+  parameters.synthesis.factor = 1;
+  parameters.matching.synthetic_batch = 2;
+  parameters.matching.inits = 1;
+  parameters.matching.image_momentum = 0.5;
+  const std::vector<float> before = VelocityAfter(1, parameters);
+  const std::vector<float> after = VelocityAfter(2, parameters);
+  constexpr int kImage = 64;
+  int decayed = 0;
+  for (size_t row = 0; row < before.size() / kImage; ++row) {
+    bool moving = false, only_decayed = true;
+    for (size_t i = row * kImage; i < (row + 1) * kImage; ++i) {
+      moving |= before[i] != 0;
+      // 0.5 to the power of three classes.
+      only_decayed &= after[i] == 0.125f * before[i];
+    }
+    decayed += moving && only_decayed;
+  }
+  EXPECT_GT(decayed, 0);
+}
+
+TEST(DistillSegment, PartsMatchTheSameImagesAsWholeClasses) {
+  DistillSegmentParameters whole = Parameters();
+  whole.matching.inits = 1;
+  whole.matching.distance = Distance::kMse;
+  DistillSegmentParameters parts = whole;
+  parts.execution.micro_batch = 3;
+  const std::vector<float> a = VelocityAfter(1, whole);
+  const std::vector<float> b = VelocityAfter(1, parts);
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference += (a[i] - b[i]) * (a[i] - b[i]);
+    size += a[i] * a[i];
+  }
+  EXPECT_LT(std::sqrt(difference), 1e-4 * std::sqrt(size));
+  // A class that fits one part is matched as it is.
+  parts.execution.micro_batch = 8;
+  EXPECT_EQ(VelocityAfter(1, parts), a);
+}
+
+TEST(DistillSegment, BatchNormHasNoParts) {
+  DistillSegmentParameters parameters = Parameters();
+  parameters.network.norm = Norm::kBatch;
+  parameters.execution.micro_batch = 3;
+  TinyGang gang;
+  const GangRun run = gang.Run(parameters, Inputs());
+  EXPECT_EQ(run.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(run.status.message()),
+              HasSubstr("execution.micro_batch"));
+}
+
 TEST(DistillSegment, CheckpointsOnTheWayChangeNothing) {
   TinyGang gang;
   const GangRun plain = gang.Run(Parameters(), Inputs());

@@ -105,7 +105,7 @@ GangRun TinyGang::Run(const TaskParameters& parameters,
           rank + 1 == ranks ? &faulty : (*gang)[rank].get();
       FakeTaskObserver silent;
       const auto result = RunTask(parameters, files, "cpu", collective,
-                                  rank == 0 ? &run.observer : &silent);
+                                  rank == 0 ? &run.observer : &silent, options);
       run.all[rank] = result.status();
       if (rank == 0 && result.ok()) outcome = *result;
     });

@@ -45,6 +45,7 @@ class TinyGang {
   absl::Status checkpoint_status;
   std::string checkpoint;  // bytes to resume from
   CollectiveFault fault;   // of the last rank
+  RunOptions options;
 
   // `inputs`: name -> bytes.
   GangRun Run(const TaskParameters& parameters,

@@ -215,7 +215,8 @@ absl::StatusOr<at::Tensor> Trainer::QueueStep(const ImageSource& source,
                         SumBatch(source, indices, options, key, *state,
                                  /*signal=*/0));
   Apply(sum, options, state);
-  return sum[sum.numel() - 2];
+  // A copy: a view would keep the whole row alive.
+  return sum[sum.numel() - 2].clone();
 }
 
 absl::StatusOr<double> Trainer::Train(const TrainingRecipe& recipe,

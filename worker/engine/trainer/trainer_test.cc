@@ -15,6 +15,7 @@
 #include "common/artifact/safetensors.h"
 #include "common/base/error.h"
 #include "gtest/gtest.h"
+#include "worker/collective/process_gang_for_tests.h"
 #include "worker/collective/single_process_collective.h"
 #include "worker/engine/augmentation/cutmix.h"
 #include "worker/engine/dataset/tensor_view.h"
@@ -187,6 +188,92 @@ TEST(Trainer, NumberOfRanksDoesNotChangeABit) {
         ExpectSameBits(state, alone);
       });
     }
+  }
+}
+
+// What couples a batch is drawn or measured before it is cut: the operation and
+// the parameters by position, CutMix with a partner in another slice, and the
+// fill values of DC's digits.
+TEST(Trainer, SlicesGiveTheStepOfTheWholeBatch) {
+  const TensorSource source = TinySource(21);
+  const TensorSource grey = TinySource(21, {1, 28, 28});
+  StepOptions idc;
+  idc.augmentation = {AugmentationFlavour::kIdc,
+                      {kColor, kCrop, kFlip, kScale, kRotate}};
+  idc.cutmix = 1;
+  StepOptions dsa;
+  dsa.augmentation = {AugmentationFlavour::kDsa,
+                      {kColor, kCrop, kCutout, kFlip, kScale, kRotate}};
+  StepOptions digits;
+  digits.dc_mnist = true;
+  struct Case {
+    const StepOptions& options;
+    const TensorSource& source;
+  };
+  for (const Case& c :
+       {Case{idc, source}, Case{dsa, source}, Case{digits, grey}}) {
+    const auto network = TinyNetwork(Norm::kInstance, c.source.shape());
+    SingleProcessCollective collective;
+    Trainer whole(network.get(), Groups(21), 1, "test", &collective);
+    Trainer slices(network.get(), Groups(4), 1, "test", &collective);
+    TrainingState a = whole.Start();
+    for (uint32_t step = 0; step < 4; ++step) {
+      TrainingState same = a.Clone();
+      const auto x =
+          whole.TrainStep(c.source, Indices(21), c.options, {step}, &a);
+      const auto y =
+          slices.TrainStep(c.source, Indices(21), c.options, {step}, &same);
+      ASSERT_TRUE(x.ok() && y.ok());
+      EXPECT_NEAR(x->loss, y->loss, 1e-5 * x->loss);
+      EXPECT_TRUE(a.momentum.allclose(same.momentum, 1e-3, 1e-6));
+    }
+  }
+}
+
+// Of the partial sums alone: 2^-24 a float, a few times over.
+constexpr double kFastTolerance = 1e-6;
+
+TEST(Trainer, AFastReductionKeepsAStepFromEqualStateWithinItsTolerance) {
+  const TensorSource source = TinySource(40);
+  const auto network = TinyNetwork();
+  SingleProcessCollective single;
+  const auto step = [&](Collective* collective) {
+    Trainer trainer(network.get(), Groups(4), 1, "test", collective);
+    TrainingState state = trainer.Start();
+    const auto result = trainer.TrainStep(source, Indices(40), {}, {}, &state);
+    EXPECT_TRUE(result.ok()) << result.status();
+    return state.momentum;
+  };
+  const at::Tensor alone = step(&single);
+  const double size = alone.norm().item<double>();
+  for (const Reduction reduction : {Reduction::kOrdered, Reduction::kFast}) {
+    // Five ranks in three processes.
+    const JoinedGang gang({2, 1, 2}, ProcessGang::Options{reduction});
+    RunRanks(gang.ranks, [&](Collective* collective) {
+      const at::Tensor shared = step(collective);
+      if (reduction == Reduction::kOrdered) {
+        EXPECT_TRUE(shared.equal(alone));
+      } else {
+        EXPECT_LT((shared - alone).norm().item<double>(),
+                  kFastTolerance * size);
+      }
+    });
+  }
+}
+
+TEST(Trainer, QueuedStepIsTheStepWithoutItsCheck) {
+  const TensorSource source = TinySource(9);
+  const auto network = TinyNetwork();
+  SingleProcessCollective collective;
+  Trainer trainer(network.get(), Groups(4), 1, "test", &collective);
+  TrainingState a = trainer.Start();
+  TrainingState b = trainer.Start();
+  for (uint32_t step = 0; step < 3; ++step) {
+    const auto read = trainer.TrainStep(source, Indices(9), {}, {step}, &a);
+    const auto queued = trainer.QueueStep(source, Indices(9), {}, {step}, &b);
+    ASSERT_TRUE(read.ok() && queued.ok());
+    EXPECT_EQ(queued->item<double>(), read->loss);
+    ExpectSameBits(a, b);
   }
 }
 
