@@ -44,9 +44,10 @@ class ConvNet final : public Network {
   at::Tensor ForwardOne(const std::vector<at::Tensor>& slices,
                         const at::Tensor& images, BufferMode mode,
                         const at::Tensor& buffers) const;
-  at::Tensor ApplyNorm(const at::Tensor& maps, int block,
-                       const std::vector<at::Tensor>& slices, BufferMode mode,
-                       const at::Tensor& buffers) const;
+  // What follows the convolution of a block.
+  at::Tensor NormReluAndPool(const at::Tensor& maps, int block,
+                             const std::vector<at::Tensor>& slices,
+                             BufferMode mode, const at::Tensor& buffers) const;
 
   const NetworkSpec spec_;
   const ImageShape image_shape_;

@@ -48,15 +48,13 @@ class Padding {
   }
   // The last dimension of [C] or [N, C].
   at::Tensor Vector(const at::Tensor& vector) const {
-    return (missing_ == 0 ? vector
-                          : at::constant_pad_nd(vector, {0, missing_}))
+    return (missing_ == 0 ? vector : at::constant_pad_nd(vector, {0, missing_}))
         .contiguous();
   }
   at::Tensor OffMaps(const at::Tensor& maps) const {
-    return missing_ == 0
-               ? maps
-               : maps.narrow(1, 0, channels_)
-                     .contiguous(at::MemoryFormat::ChannelsLast);
+    return missing_ == 0 ? maps
+                         : maps.narrow(1, 0, channels_)
+                               .contiguous(at::MemoryFormat::ChannelsLast);
   }
   at::Tensor OffVector(const at::Tensor& vector) const {
     return missing_ == 0 ? vector
@@ -118,15 +116,14 @@ Three BackwardCpu(const at::Tensor& gradient, const at::Tensor& maps,
   const at::Tensor by_w = at::zeros_like(w);
   const at::Tensor by_b = at::zeros_like(b);
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "norm_relu_pool_backward", [&] {
-    Compute(
-        PinnedWidth(),
-        NormReluPoolBackward<scalar_t>{
-            shape, g.const_data_ptr<scalar_t>(), x.const_data_ptr<scalar_t>(),
-            m.const_data_ptr<scalar_t>(), r.const_data_ptr<scalar_t>(),
-            w.const_data_ptr<scalar_t>(), b.const_data_ptr<scalar_t>(),
-            by_x.mutable_data_ptr<scalar_t>(),
-            by_w.mutable_data_ptr<scalar_t>(),
-            by_b.mutable_data_ptr<scalar_t>()});
+    Compute(PinnedWidth(),
+            NormReluPoolBackward<scalar_t>{
+                shape, g.const_data_ptr<scalar_t>(),
+                x.const_data_ptr<scalar_t>(), m.const_data_ptr<scalar_t>(),
+                r.const_data_ptr<scalar_t>(), w.const_data_ptr<scalar_t>(),
+                b.const_data_ptr<scalar_t>(), by_x.mutable_data_ptr<scalar_t>(),
+                by_w.mutable_data_ptr<scalar_t>(),
+                by_b.mutable_data_ptr<scalar_t>()});
   });
   return {padding.OffMaps(by_x), padding.OffVector(by_w),
           padding.OffVector(by_b)};
@@ -158,17 +155,17 @@ Three DoubleBackwardCpu(const OptionalTensor& maps_cotangent,
   const at::Tensor by_w = at::zeros_like(w);
   AT_DISPATCH_FLOATING_TYPES(
       x.scalar_type(), "norm_relu_pool_double_backward", [&] {
-        Compute(PinnedWidth(),
-                NormReluPoolDoubleBackward<scalar_t>{
-                    shape, of_x.const_data_ptr<scalar_t>(),
-                    of_w.const_data_ptr<scalar_t>(),
-                    of_b.const_data_ptr<scalar_t>(),
-                    g.const_data_ptr<scalar_t>(), x.const_data_ptr<scalar_t>(),
-                    m.const_data_ptr<scalar_t>(), r.const_data_ptr<scalar_t>(),
-                    w.const_data_ptr<scalar_t>(), b.const_data_ptr<scalar_t>(),
-                    by_g.mutable_data_ptr<scalar_t>(),
-                    by_x.mutable_data_ptr<scalar_t>(),
-                    by_w.mutable_data_ptr<scalar_t>()});
+        Compute(
+            PinnedWidth(),
+            NormReluPoolDoubleBackward<scalar_t>{
+                shape, of_x.const_data_ptr<scalar_t>(),
+                of_w.const_data_ptr<scalar_t>(),
+                of_b.const_data_ptr<scalar_t>(), g.const_data_ptr<scalar_t>(),
+                x.const_data_ptr<scalar_t>(), m.const_data_ptr<scalar_t>(),
+                r.const_data_ptr<scalar_t>(), w.const_data_ptr<scalar_t>(),
+                b.const_data_ptr<scalar_t>(), by_g.mutable_data_ptr<scalar_t>(),
+                by_x.mutable_data_ptr<scalar_t>(),
+                by_w.mutable_data_ptr<scalar_t>()});
       });
   return {padding.OffMaps(by_g), padding.OffMaps(by_x),
           padding.OffVector(by_w)};
@@ -266,10 +263,10 @@ struct BackwardFunction : public torch::autograd::Function<BackwardFunction> {
     TORCH_CHECK(!at::GradMode::is_enabled(),
                 "NormReluPool has no third derivative");
     const variable_list saved = context->get_saved_variables();
-    auto [by_gradient, by_maps, by_weight] = DoubleBackwardOp(
-        IfDefined(cotangents[0]), IfDefined(cotangents[1]),
-        IfDefined(cotangents[2]), saved[0], saved[1], saved[2], saved[3],
-        saved[4], saved[5]);
+    auto [by_gradient, by_maps, by_weight] =
+        DoubleBackwardOp(IfDefined(cotangents[0]), IfDefined(cotangents[1]),
+                         IfDefined(cotangents[2]), saved[0], saved[1], saved[2],
+                         saved[3], saved[4], saved[5]);
     return {by_gradient,  by_maps,   at::Tensor(),
             at::Tensor(), by_weight, at::Tensor()};
   }
