@@ -37,8 +37,10 @@ struct Rank {
 };
 using Gang = std::map<int, Rank>;
 
-// The gang that runs on `workers` after a round of each.
+// The gang that runs on `workers` after a round of each, in which they end
+// what they ran before.
 Gang Running(const std::vector<ScriptedWorker*>& workers) {
+  for (ScriptedWorker* worker : workers) worker->Synchronize();
   Gang gang;
   for (ScriptedWorker* worker : workers) {
     for (const Order& order : worker->Synchronize().assignments) {
@@ -134,6 +136,27 @@ TEST(Gang, WaitsForAllOfItsSlotsBeforeItStarts) {
   EXPECT_THAT(Running({&a, &b}), SizeIs(3));
 }
 
+TEST(Gang, IsReleasedAsAWholeWhenOneOfItsWorkersLeaves) {
+  for (const bool by_operator : {false, true}) {
+    Rig rig;
+    ScriptedWorker a(&rig, "a", 1);
+    ScriptedWorker b(&rig, "b", 1);
+    rig.Submit(Spec(2));
+    ASSERT_THAT(ReachGang({&a, &b}), SizeIs(2));
+    EXPECT_THAT(a.Synchronize().release, IsEmpty());
+    if (by_operator) {
+      ASSERT_TRUE(rig.manager->DrainWorker("b", true).ok());
+    } else {
+      b.report.draining = true;
+      b.Synchronize();
+    }
+    // Rank 0 has to write the checkpoint, wherever it runs.
+    const auto release = a.Synchronize().release;
+    ASSERT_THAT(release, SizeIs(1)) << by_operator;
+    EXPECT_EQ(release[0].rank, 0);
+  }
+}
+
 TEST(Gang, OneWorkersLostLeaseReleasesEveryRankAndItGoesOnSmaller) {
   Rig rig;
   ScriptedWorker a(&rig, "a", 2);
@@ -210,10 +233,7 @@ TEST(Gang, ItsOldSizeInTimeIsTakenAtOnce) {
   Pass(&rig, kLease, {&a});
   EXPECT_THAT(Running({&a}), IsEmpty());
   b.Restart();
-  const Gang again = [&] {
-    b.Synchronize();
-    return Running({&a, &b});
-  }();
+  const Gang again = Running({&a, &b});
   ASSERT_THAT(again, SizeIs(4));
   EXPECT_EQ(again.at(0).order.action.fence, gang.at(0).order.action.fence + 1);
 }
@@ -227,7 +247,7 @@ TEST(Gang, WithReductionFastItNeverShrinks) {
   const std::string job = rig.Submit(spec);
   ASSERT_THAT(ReachGang({&a, &b}), SizeIs(2));
   Pass(&rig, kLease + absl::Minutes(2), {&a});
-  EXPECT_THAT(Running({&a}), IsEmpty());
+  EXPECT_THAT(ReachGang({&a}), IsEmpty());
   EXPECT_EQ(rig.GetTask(job, "segment-1").pending_reason,
             "needs 2 slots, 1 free of 1");
 }
@@ -295,7 +315,7 @@ TEST(Gang, AWorkerThatStillRunsOneRankKeepsThatSlot) {
   EXPECT_THAT(Running({&a}), SizeIs(2));
 }
 
-TEST(Gang, ADrainAsksEveryRankOfTheWorkerForItsEnd) {
+TEST(Gang, ADrainAsksEveryRankForItsEnd) {
   Rig rig;
   ScriptedWorker a(&rig, "a", 2);
   ScriptedWorker b(&rig, "b", 1);
@@ -304,7 +324,7 @@ TEST(Gang, ADrainAsksEveryRankOfTheWorkerForItsEnd) {
   ASSERT_TRUE(rig.manager->DrainWorker("a", true).ok());
   const Orders orders = a.Synchronize();
   EXPECT_THAT(orders.release, SizeIs(2));
-  EXPECT_THAT(b.Synchronize().release, IsEmpty());
+  EXPECT_THAT(b.Synchronize().release, SizeIs(1));
 }
 
 TEST(JoinGang, RanksOfTwoWorkersMeet) {

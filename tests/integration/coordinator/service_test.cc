@@ -393,8 +393,8 @@ TEST_F(Service, TheRanksOfAGangMeetThroughHeldCalls) {
   w::SynchronizeRequest request = WorkerRequest();
   std::vector<w::Assignment> ranks;
   while (ranks.empty()) {
-    for (const w::Assignment& assignment :
-         Synchronize(&request).assignments()) {
+    const w::SynchronizeResponse response = Synchronize(&request);
+    for (const w::Assignment& assignment : response.assignments()) {
       if (assignment.ranks() == 2) {
         ranks.push_back(assignment);
       } else {
