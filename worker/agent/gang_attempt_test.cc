@@ -30,6 +30,7 @@ class GangAttemptTest : public AgentTest {
     assignment.set_rank(rank);
     assignment.set_ranks(3);
     assignment.set_reduction("ordered");
+    assignment.set_exchange("deferred");
     return assignment;
   }
   static SynchronizeResponse These(const std::vector<Assignment>& assignments) {
@@ -110,6 +111,7 @@ TEST_F(GangAttemptTest, RunsSeveralRanksOfOneGangAndSaysWhich) {
     EXPECT_EQ(task.ranks(), 3);
     EXPECT_EQ(task.gang_listen(), "127.0.0.1:0");
     EXPECT_EQ(task.reduction(), "ordered");
+    EXPECT_EQ(task.exchange(), "deferred");
     EXPECT_EQ(task.collective_deadline_seconds(), 60);
   }
 }
