@@ -15,8 +15,8 @@ namespace dasm::testing_support {
 // Settings of TinyJob() under which a segment takes several seconds, long
 // enough to be hit by a fault.
 inline std::vector<std::string> LongSegments(int ranks) {
-  return {absl::StrCat("resources.ranks=", ranks), "matching.gradient.inits=60",
-          "matching.gradient.later_inits=30"};
+  return {absl::StrCat("resources.ranks=", ranks), "matching.gradient.inits=24",
+          "matching.gradient.later_inits=12"};
 }
 
 // Of job.yaml in `folder` with these settings, computed by itself.
