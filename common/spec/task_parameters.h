@@ -72,8 +72,8 @@ struct DistillSegmentParameters {
   double mix = 1.0;  // share of a real batch from the pool; 1 without a pool
   uint64_t seed = 0;
   ExecutionSpec execution;
-  // With ReductionOrder::kFast the number of ranks, on which the bits then depend;
-  // 0: ordered.
+  // With ReductionOrder::kFast the number of ranks, on which the bits then
+  // depend; 0: ordered.
   int fast_ranks = 0;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DistillSegmentParameters, segment,
