@@ -31,7 +31,7 @@ namespace {
 
 // Of our own arithmetic: raised whenever a change of the engine changes the
 // bits of a result.
-constexpr int kNumericsVersion = 1;
+constexpr int kNumericsVersion = 2;
 
 absl::StatusOr<TaskOutcome> NotTheEngines(std::string_view kind) {
   return absl::InvalidArgumentError(absl::StrCat(
