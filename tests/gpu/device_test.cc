@@ -13,6 +13,7 @@
 #include "tests/gpu/gpu_fixture.h"
 #include "worker/engine/device/device_ops.h"
 #include "worker/engine/device/precision.h"
+#include "worker/engine/network/convolution.h"
 #include "worker/engine/network/norm_relu_pool.h"
 
 namespace dasm {

@@ -67,18 +67,9 @@ absl::Status ApplyPrecision(DevicePrecision precision) {
 
 DevicePrecision AppliedPrecision() { return applied; }
 
-at::Tensor Convolution(const at::Tensor& maps, const at::Tensor& weight,
-                       const at::Tensor& bias, int64_t padding) {
-  const int64_t one[] = {1, 1};
-  const int64_t pads[] = {padding, padding};
-  if (maps.is_cpu() || maps.scalar_type() != at::kFloat ||
-      AppliedPrecision() != DevicePrecision::kBf16) {
-    return at::conv2d(maps, weight, bias, one, pads);
-  }
-  const at::Tensor result = at::conv2d(maps.to(at::kBFloat16),
-                                       weight.to(at::kBFloat16), {}, one, pads)
-                                .to(at::kFloat);
-  return result + bias.view({1, -1, 1, 1});
+bool ConvolvesInBf16(const at::Tensor& maps) {
+  return !maps.is_cpu() && maps.scalar_type() == at::kFloat &&
+         AppliedPrecision() == DevicePrecision::kBf16;
 }
 
 }  // namespace dasm

@@ -29,11 +29,9 @@ absl::Status CheckPrecision(std::string_view name, at::Device device);
 absl::Status ApplyPrecision(DevicePrecision precision);
 DevicePrecision AppliedPrecision();
 
-// A 2-D convolution, stride 1, by the applied precision: kBf16 rounds maps and
-// weight of device tensors to bf16, and the result is fp32 again. The bias is
-// added in fp32. Differentiable as at::conv2d.
-at::Tensor Convolution(const at::Tensor& maps, const at::Tensor& weight,
-                       const at::Tensor& bias, int64_t padding);
+// Whether a convolution of `maps` is to be computed in bf16: kBf16 is applied
+// and they are fp32 on a device.
+bool ConvolvesInBf16(const at::Tensor& maps);
 
 }  // namespace dasm
 

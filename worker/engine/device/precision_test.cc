@@ -42,15 +42,17 @@ TEST(Precision, SwitchesBothFamiliesOfTorchTogether) {
   }
 }
 
-// A CPU's tensors are never rounded, whatever a device is set to.
-TEST(Precision, ConvolutionOnACpuIsTorchs) {
+// A CPU's tensors are never rounded, whatever a device is set to; nor are those
+// that are not fp32.
+TEST(Precision, OnlyADevicesFp32MapsAreRounded) {
   ASSERT_TRUE(ApplyPrecision(DevicePrecision::kBf16).ok());
-  const at::Tensor x = at::rand({2, 3, 8, 8});
-  const at::Tensor w = at::rand({4, 3, 3, 3});
-  const at::Tensor b = at::rand({4});
-  const int64_t one[] = {1, 1};
-  EXPECT_TRUE(Convolution(x, w, b, 1).equal(at::conv2d(x, w, b, one, one)));
+  EXPECT_FALSE(ConvolvesInBf16(at::rand({2, 3, 8, 8})));
+  const at::Device meta(at::kMeta);
+  EXPECT_TRUE(ConvolvesInBf16(at::empty({1}, at::TensorOptions(meta))));
+  EXPECT_FALSE(ConvolvesInBf16(
+      at::empty({1}, at::TensorOptions(meta).dtype(at::kBFloat16))));
   ASSERT_TRUE(ApplyPrecision(DevicePrecision::kFp32).ok());
+  EXPECT_FALSE(ConvolvesInBf16(at::empty({1}, at::TensorOptions(meta))));
 }
 
 }  // namespace

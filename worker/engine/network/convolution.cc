@@ -7,6 +7,8 @@
 #include <optional>
 #include <tuple>
 
+#include "worker/engine/device/precision.h"
+
 namespace dasm {
 namespace {
 
@@ -149,6 +151,11 @@ at::Tensor W(const at::Tensor& x, const at::Tensor& gradient,
 at::Tensor Convolution(const at::Tensor& x, const at::Tensor& w,
                        const at::Tensor& bias, int64_t padding,
                        BiasGradient bias_gradient) {
+  if (ConvolvesInBf16(x)) {
+    return Convolution(x.to(at::kBFloat16), w.to(at::kBFloat16),
+                       bias.to(at::kBFloat16), padding, bias_gradient)
+        .to(at::kFloat);
+  }
   if (!Recorded(x, w) &&
       !(at::GradMode::is_enabled() && bias.requires_grad())) {
     return Forward(x, w, bias, padding);
