@@ -131,8 +131,11 @@ TEST_F(GangSystem, GoesOnWithFewerRanksWhenAWorkerIsGone) {
     return cluster_->Runners().size() == 4 && cluster_->HasCheckpoint();
   })) << cluster_->Logs();
   cluster_->KillWorker("b");
+  ASSERT_TRUE(Eventually([&] { return cluster_->CountStarts(1, 2) > 0; }))
+      << cluster_->Logs();
+  // The next segment is a new gang, which waits for its full size.
+  ASSERT_THAT(cluster_->StartWorker("b", 2), StartsWith("ready "));
   ExpectDigestOfOneRank(job, LongSegments(1));
-  EXPECT_GT(cluster_->CountStarts(1, 2), 0) << cluster_->Logs();
 }
 
 }  // namespace
