@@ -10,6 +10,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "client/command/exit_code.h"
+#include "client/command/job_view.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 
@@ -21,11 +22,6 @@ constexpr absl::Duration kPatience = absl::Minutes(1);
 bool Ended(v1::Job::State state) {
   return state == v1::Job::STATE_SUCCEEDED || state == v1::Job::STATE_FAILED ||
          state == v1::Job::STATE_CANCELLED;
-}
-
-absl::Time ToTime(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) +
-         absl::Nanoseconds(time.nanos());
 }
 
 // Redraws the last line of a terminal, or does nothing.

@@ -10,11 +10,6 @@
 namespace dasm {
 namespace {
 
-absl::Time ToTime(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) +
-         absl::Nanoseconds(time.nanos());
-}
-
 std::string Progress(const v1::Task& task) {
   const v1::Progress& progress = task.progress();
   if (progress.total_steps() == 0) return "";
@@ -47,6 +42,11 @@ std::string Gangs(const v1::Job& job) {
 }
 
 }  // namespace
+
+absl::Time ToTime(const google::protobuf::Timestamp& time) {
+  return absl::FromUnixSeconds(time.seconds()) +
+         absl::Nanoseconds(time.nanos());
+}
 
 std::string StateName(v1::Job::State state) {
   return std::string(absl::StripPrefix(v1::Job::State_Name(state), "STATE_"));

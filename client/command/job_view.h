@@ -7,9 +7,11 @@
 #include "absl/time/time.h"
 #include "client/command/context.h"
 #include "dasm/v1/job.pb.h"
+#include "google/protobuf/timestamp.pb.h"
 
 namespace dasm {
 
+absl::Time ToTime(const google::protobuf::Timestamp& time);
 // "RUNNING"
 std::string StateName(v1::Job::State state);
 std::string StateName(v1::Task::State state);

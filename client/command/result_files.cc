@@ -24,10 +24,19 @@ const std::map<std::string, std::string>& FileNames() {
   return *names;
 }
 
+// null where `value` is no object or has no such member: files on a user's disk
+// may hold anything.
+nlohmann::json Member(const nlohmann::json& value, const std::string& name) {
+  return value.is_object() ? value.value(name, nlohmann::json())
+                           : nlohmann::json();
+}
+
 std::string PlusMinus(const nlohmann::json& accuracy) {
-  if (!accuracy.is_object() || !accuracy.contains("mean")) return "";
-  return absl::StrFormat("%.1f ± %.1f", accuracy.at("mean").get<double>(),
-                         accuracy.value("std", 0.0));
+  const auto mean = Member(accuracy, "mean");
+  const auto std = Member(accuracy, "std");
+  if (!mean.is_number()) return "";
+  return absl::StrFormat("%.1f ± %.1f", mean.get<double>(),
+                         std.is_number() ? std.get<double>() : 0.0);
 }
 
 }  // namespace
@@ -78,8 +87,7 @@ absl::Status VerifyDirectory(const std::string& directory) {
     if (!hashed.ok()) {
       bad.push_back(
           absl::StrCat(name->second, " (", hashed.status().message(), ")"));
-    } else if (!file.is_object() ||
-               hashed->digest != file.value("digest", std::string())) {
+    } else if (Member(file, "digest") != hashed->digest) {
       bad.push_back(absl::StrCat(name->second, " (is ", hashed->digest, ")"));
     }
   }
@@ -105,32 +113,32 @@ absl::StatusOr<std::string> AccuracyTable(const std::string& report_json) {
   auto add = [&](const std::string& set, const nlohmann::json& images,
                  const nlohmann::json& accuracy) {
     std::vector<std::string> row = {
-        set, images.is_number() ? absl::StrCat(images.get<int64_t>()) : ""};
+        set,
+        images.is_number_integer() ? absl::StrCat(images.get<int64_t>()) : ""};
     for (const std::string& network : networks) {
-      row.push_back(accuracy.contains(network) ? PlusMinus(accuracy[network])
-                                               : "");
+      row.push_back(PlusMinus(Member(accuracy, network)));
     }
     table.Add(std::move(row));
   };
-  const auto per_class = report.value("images_per_class", nlohmann::json());
-  const auto baselines = report.value("baselines", nlohmann::json::object());
+  const auto per_class = Member(report, "images_per_class");
+  const auto baselines = Member(report, "baselines");
   const std::pair<const char*, const char*> kBaselines[] = {
       {"random", "random real images"},
       {"tiles", "random tiles, undistilled"},
       {"start", "own start, undistilled"}};
   for (const auto& [key, title] : kBaselines) {
-    if (baselines.contains(key)) {
-      add(title, per_class,
-          baselines[key].value("accuracy", nlohmann::json::object()));
+    const auto baseline = Member(baselines, key);
+    if (!baseline.is_null()) {
+      add(title, per_class, Member(baseline, "accuracy"));
     }
   }
-  for (const auto& prefix : report.value("prefixes", nlohmann::json::array())) {
-    const auto images = prefix.value("images_per_class", nlohmann::json());
+  for (const auto& prefix : Member(report, "prefixes")) {
+    const auto images = Member(prefix, "images_per_class");
     if (images == per_class) continue;
-    add("first segments", images,
-        prefix.value("accuracy", nlohmann::json::object()));
+    add("first segments", images, Member(prefix, "accuracy"));
   }
-  add(report.value("method", std::string("synthetic")), per_class,
+  const auto method = Member(report, "method");
+  add(method.is_string() ? method.get<std::string>() : "synthetic", per_class,
       report["accuracy"]);
   return table.ToString();
 }

@@ -55,6 +55,26 @@ TEST_F(Downloaded, AManifestThatIsNoneIsSaidSo) {
               HasSubstr("not a manifest"));
 }
 
+TEST_F(Downloaded, AManifestOfOtherTypesIsADifferenceNotACrash) {
+  for (const char* digest : {"5", "null", "{}", "[\"sha256:\"]"}) {
+    Write("manifest.json",
+          absl::StrCat(R"({"files": {"grid": {"digest": )", digest, "}}}"));
+    EXPECT_THAT(VerifyDirectory(directory_).message(), HasSubstr("grid.png"));
+  }
+}
+
+TEST(AccuracyTable, AReportOfOtherTypesIsNoCrash) {
+  for (const char* report :
+       {R"({"accuracy": 5, "method": 7, "images_per_class": 1e300})",
+        R"({"accuracy": {"n": {"mean": "x", "std": []}}, "baselines": 3})",
+        R"({"accuracy": {"n": 1}, "baselines": {"random": [1]},
+            "prefixes": [4, {"accuracy": 2}]})",
+        R"({"accuracy": {"n": {"mean": 1, "std": "x"}}, "prefixes": 9})"}) {
+    EXPECT_TRUE(AccuracyTable(report).ok()) << report;
+  }
+  EXPECT_FALSE(AccuracyTable("[]").ok());
+}
+
 TEST(AccuracyTable, HasARowForEachBaselineAndTheResult) {
   const auto table = AccuracyTable(R"({
     "method": "dasm", "images_per_class": 2,
