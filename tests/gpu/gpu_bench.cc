@@ -93,6 +93,7 @@ int Main(int argc, char** argv) {
       ->check(CLI::IsMember({"fp32", "tf32", "bf16"}));
   app.add_option("--passes", passes)->check(CLI::Range(5, 999));
   CLI11_PARSE(app, argc, argv);
+  Gpu();
   const double peak = Peak(*ParsePrecision(precision));
   TinyData data;
   data.shape = {3, 32, 32};
