@@ -78,6 +78,9 @@ void JobManager::Schedule() {
           IsEnding(key)
               ? std::max(record.regroup_until, snapshot.now + absl::Seconds(1))
               : record.regroup_until;
+    } else {
+      request.small_pool_until =
+          action->pending_since + absl::Seconds(record.gang.regroup_wait);
     }
     request.priority = table_.PriorityOf(*action);
     request.order = absl::ToUnixMicros(table_.OldestClaim(*action));

@@ -86,10 +86,9 @@ std::string SlotReason(int needed, int free, int slots, bool closed) {
                       closed ? " (kept for a larger task ahead)" : "");
 }
 
-std::string RegroupReason(const SchedulerRequest& request, int free,
-                          int slots) {
-  return absl::StrCat("waits for ", Slots(request.ranks), " until ",
-                      At(request.regroup_until),
+std::string RegroupReason(const SchedulerRequest& request, absl::Time until,
+                          int free, int slots) {
+  return absl::StrCat("waits for ", Slots(request.ranks), " until ", At(until),
                       ", then goes on with at least ", request.min_ranks, "; ",
                       free, " free of ", slots);
 }
@@ -134,14 +133,18 @@ Schedule MakeSchedule(const SchedulerSnapshot& snapshot) {
     const std::vector<Candidate*> eligible = Eligible(*request, &pool);
     int free = 0;
     for (const Candidate* candidate : eligible) free += candidate->free;
+    absl::Time whole_until = request->regroup_until;
+    if (whole_until == absl::InfiniteFuture() && pool.slots < request->ranks) {
+      whole_until = request->small_pool_until;
+    }
     const bool may_shrink = request->min_ranks < request->ranks &&
-                            request->regroup_until != absl::InfiniteFuture();
-    const bool regroups = may_shrink && snapshot.now < request->regroup_until;
+                            whole_until != absl::InfiniteFuture();
+    const bool regroups = may_shrink && snapshot.now < whole_until;
     const int needed =
         may_shrink && !regroups ? request->min_ranks : request->ranks;
     if (pool.closed || free < needed) {
       reason = regroups && !pool.closed
-                   ? RegroupReason(*request, free, pool.slots)
+                   ? RegroupReason(*request, whole_until, free, pool.slots)
                    : SlotReason(needed, free, pool.slots,
                                 pool.closed && free >= needed);
       // One that could not start anyway, or never fits, keeps nobody waiting.

@@ -8,7 +8,8 @@
 // behind it do not take the slots it waits for, so that it is never starved.
 // A gang that lost a rank waits for its old size until `regroup_until`, then
 // takes the slots that are free if they are at least `min_ranks`; meanwhile its
-// slots are kept as those of a gang that waits.
+// slots are kept as those of a gang that waits. A new gang waits for slots that
+// are busy, but for slots that no worker has only until `small_pool_until`.
 #ifndef DASM_SERVER_SCHEDULER_SCHEDULER_H_
 #define DASM_SERVER_SCHEDULER_SCHEDULER_H_
 
@@ -43,6 +44,9 @@ struct SchedulerRequest {
   int min_ranks = 1;  // that it goes on with from regroup_until on; <= ranks
   // InfiniteFuture: it has not run yet, and starts with all of its ranks.
   absl::Time regroup_until = absl::InfiniteFuture();
+  // Of one that has not run yet: how long it waits for slots that no worker of
+  // its pool has, busy or free; then it too starts with min_ranks or more.
+  absl::Time small_pool_until = absl::InfiniteFuture();
   int priority = 0;
   // Among equal priorities the smallest goes first.
   int64_t order = 0;

@@ -213,6 +213,23 @@ TEST(Scheduler, AGangThatHasNotRunYetStartsWithAllOfItsRanks) {
   EXPECT_EQ(schedule.reasons.at("gang"), "needs 4 slots, 3 free of 3");
 }
 
+TEST(Scheduler, AFreshGangWaitsForSlotsThatExistAndNotForThoseThatDoNot) {
+  SchedulerRequest fresh = Regrouping(4, 2);
+  fresh.regroup_until = absl::InfiniteFuture();
+  fresh.small_pool_until = kNow + absl::Seconds(30);
+  SchedulerSnapshot snapshot = {
+      .now = kNow, .workers = {Worker("a", 3)}, .requests = {fresh}};
+  EXPECT_EQ(MakeSchedule(snapshot).reasons.at("gang"),
+            "waits for 4 slots until 2023-11-14T22:13:50Z, then goes on with "
+            "at least 2; 3 free of 3");
+  snapshot.now += absl::Seconds(30);
+  EXPECT_THAT(MakeSchedule(snapshot).placements.at(0).workers, SizeIs(3));
+  // A busy slot is worth waiting for.
+  snapshot.workers.push_back(Worker("b", 1, 1));
+  EXPECT_EQ(MakeSchedule(snapshot).reasons.at("gang"),
+            "needs 4 slots, 3 free of 4");
+}
+
 TEST(Scheduler, SlotsThatARegroupingGangWaitsForAreKept) {
   // It can never be four again here, but it will go on with two.
   const Schedule schedule =
