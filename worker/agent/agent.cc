@@ -27,13 +27,20 @@ bool IsRefusal(const absl::Status& status) {
          absl::IsInvalidArgument(status) || absl::IsUnimplemented(status);
 }
 
+std::vector<std::string> DeviceNames(const DeviceInventory& inventory) {
+  std::vector<std::string> names;
+  for (const Device& device : inventory.devices) names.push_back(device.name);
+  return names;
+}
+
 }  // namespace
 
 Agent::Agent(Options options, const Attempt::Seams& seams,
              std::function<void()> on_registered)
     : options_(std::move(options)),
       seams_(seams),
-      on_registered_(std::move(on_registered)) {}
+      on_registered_(std::move(on_registered)),
+      slots_(options_.inventory.slots, DeviceNames(options_.inventory)) {}
 
 Agent::~Agent() {
   Abandon();
@@ -85,6 +92,7 @@ bool Agent::StepAttempts() {
       continue;
     }
     done_[it->first] = it->second->fence();
+    slots_.Free(it->first.first, it->second->fence(), it->first.second);
     ended.push_back(std::move(it->second));
     it = attempts_.erase(it);
   }
@@ -118,12 +126,14 @@ bool Agent::StepAttempts() {
   for (const auto& [rank, assignment] : wanted) {
     // The coordinator never gives more than there are slots, but an ending
     // attempt holds its slot until its runner is gone.
-    if (static_cast<int>(attempts_.size()) >= options_.inventory.slots) break;
+    if (slots_.free() == 0) break;
     if (attempts_.contains(rank)) continue;
     const auto done = done_.find(rank);
     if (done != done_.end() && assignment->fence() <= done->second) continue;
-    attempts_[rank] = std::make_unique<Attempt>(*assignment, options_.attempt,
-                                                seams_, [this] { Wake(); });
+    Attempt::Options attempt = options_.attempt;
+    attempt.device = *slots_.Take(rank.first, assignment->fence(), rank.second);
+    attempts_[rank] = std::make_unique<Attempt>(*assignment, attempt, seams_,
+                                                [this] { Wake(); });
   }
   return true;
 }

@@ -23,6 +23,7 @@
 #include "worker/agent/attempt.h"
 #include "worker/agent/coordinator_link.h"
 #include "worker/agent/device_inventory.h"
+#include "worker/agent/device_slots.h"
 
 namespace dasm {
 
@@ -87,6 +88,8 @@ class Agent {
   // its ranks here.
   std::map<TaskRank, std::unique_ptr<Attempt>> attempts_
       ABSL_GUARDED_BY(mutex_);
+  // Of the attempts above.
+  DeviceSlots slots_ ABSL_GUARDED_BY(mutex_);
   // Fences of attempts that ended here and that an answer on its way may still
   // name; forgotten once an answer does not.
   std::map<TaskRank, uint64_t> done_ ABSL_GUARDED_BY(mutex_);

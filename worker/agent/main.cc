@@ -49,7 +49,9 @@ constexpr int kJoinDeadlines = 10;
 struct Flags {
   std::string coordinator;
   std::string state;
-  int slots = 1;
+  int slots = 0;
+  bool share_devices = false;
+  std::string device = "auto";
   int threads = 0;
   std::vector<std::string> data;
   std::string http;
@@ -173,6 +175,8 @@ absl::Status Serve(const Flags& flags) {
   InventoryOptions wanted;
   wanted.slots = flags.slots;
   wanted.threads = flags.threads;
+  wanted.use_devices = flags.device == "auto";
+  wanted.share_devices = flags.share_devices;
   wanted.runner = flags.runner.empty() ? DefaultRunner() : flags.runner;
   wanted.environment = RunnerEnvironment(
       InheritedEnvironment(),
@@ -258,9 +262,17 @@ int Main(int argc, char** argv) {
   app.add_option("--state", flags.state,
                  "Folder for the cache and running tasks; made if missing")
       ->required();
-  app.add_option("--slots", flags.slots, "Tasks at a time")
-      ->check(CLI::Range(1, 1024))
+  app.add_option("--slots", flags.slots,
+                 "Tasks at a time; 0: one a device, or one on the CPU")
+      ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  app.add_option("--device", flags.device,
+                 "What computes: auto (the devices that there are, else the "
+                 "CPU) or cpu")
+      ->check(CLI::IsMember({"auto", "cpu"}))
+      ->capture_default_str();
+  app.add_flag("--share-devices", flags.share_devices,
+               "Allow more slots than devices");
   app.add_option("--threads", flags.threads,
                  "Threads a task; 0: the machine's cores shared by the slots")
       ->check(CLI::Range(0, 1024))
