@@ -5,6 +5,13 @@ target_include_directories(dasm_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(dasm_options INTERFACE
   -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
   -Werror=switch -Werror=return-type -Werror=unused-result)
+if(DASM_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES Clang)
+    message(FATAL_ERROR "DASM_FUZZ needs clang's libFuzzer: configure with the preset fuzz")
+  endif()
+  # All of our code counts for coverage.
+  set(DASM_SANITIZE fuzzer-no-link,address,undefined)
+endif()
 if(DASM_SANITIZE)
   target_compile_options(dasm_options INTERFACE -fsanitize=${DASM_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(dasm_options INTERFACE -fsanitize=${DASM_SANITIZE})

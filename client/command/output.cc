@@ -55,7 +55,7 @@ std::string Scaled(double value, double base, const char* const* units,
     value /= base;
     ++unit;
   }
-  return absl::StrFormat(unit == 0 ? "%.0f%s" : "%.1f%s", value, units[unit]);
+  return absl::StrFormat("%.*f%s", unit == 0 ? 0 : 1, value, units[unit]);
 }
 
 }  // namespace
