@@ -71,15 +71,11 @@ else()
     OpenSSL::SSL OpenSSL::Crypto Threads::Threads)
 endif()
 
-# Abseil alone, hidden where it is linked in: for libraries that are loaded
-# into a process which has a copy of its own (plug-ins).
+# Abseil alone, for plug-ins: shared whatever the executables do, because
+# Debian's archives cannot go into a shared library. An executable with the
+# static ones exports none of them, so the two copies do not meet; a status that
+# crosses is of one layout.
 add_library(dasm_absl INTERFACE)
-if(DASM_STATIC_RPC)
-  target_link_libraries(dasm_absl INTERFACE
-    "-Wl,--start-group" ${absl_archives} "-Wl,--end-group" Threads::Threads)
-  target_link_options(dasm_absl INTERFACE "LINKER:--exclude-libs,ALL")
-else()
-  target_link_libraries(dasm_absl INTERFACE
-    absl::status absl::statusor absl::strings absl::str_format absl::time absl::span
-    Threads::Threads)
-endif()
+target_link_libraries(dasm_absl INTERFACE
+  absl::status absl::statusor absl::strings absl::str_format absl::time absl::span
+  Threads::Threads)
