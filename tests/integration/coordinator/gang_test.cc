@@ -125,7 +125,8 @@ TEST(Gang, IsPlacedOnSlotsOfTwoWorkersUnderOneFence) {
 TEST(Gang, WaitsForAllOfItsSlotsBeforeItStarts) {
   Rig rig;
   ScriptedWorker a(&rig, "a", 2);
-  const std::string job = rig.Submit(Spec(3));  // no worker is known yet
+  // No worker is known yet.
+  const std::string job = rig.Submit(Spec(3, /*min_ranks=*/3));
   EXPECT_THAT(ReachGang({&a}), IsEmpty());
   EXPECT_EQ(rig.GetTask(job, "segment-1").pending_reason,
             "needs 3 slots, 2 free of 2");
@@ -134,6 +135,15 @@ TEST(Gang, WaitsForAllOfItsSlotsBeforeItStarts) {
   ScriptedWorker b(&rig, "b", 1);
   b.Synchronize();
   EXPECT_THAT(Running({&a, &b}), SizeIs(3));
+}
+
+TEST(Gang, StartsSmallerWhereItsPoolIs) {
+  Rig rig;
+  ScriptedWorker a(&rig, "a", 2);
+  rig.Submit(Spec(3, /*min_ranks=*/2));
+  EXPECT_THAT(ReachGang({&a}), IsEmpty());
+  Pass(&rig, absl::Minutes(1), {&a});
+  EXPECT_THAT(Running({&a}), SizeIs(2));
 }
 
 TEST(Gang, IsReleasedAsAWholeWhenOneOfItsWorkersLeaves) {
