@@ -355,7 +355,9 @@ TEST(JoinGang, RanksOfTwoWorkersMeet) {
   EXPECT_THAT((*zero)->secret, SizeIs(32));
   EXPECT_EQ((*one)->members[0].endpoint, "h:70");
   // The secret is nowhere but in the answers.
-  for (const EventRecord& event : *rig.store->ListEvents(job, 0, 10000)) {
+  const auto events = rig.store->ListEvents(job, 0, 10000);
+  ASSERT_TRUE(events.ok()) << events.status();
+  for (const EventRecord& event : *events) {
     EXPECT_THAT(event.body, Not(HasSubstr((*zero)->secret)));
   }
 }
