@@ -273,22 +273,28 @@ absl::Status NcclCollective::AwaitDone(uint64_t number) {
   }
 }
 
-absl::Status NcclCollective::QueueGather(const ShardRows& shape, float* rows) {
-  DASM_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceBuffer> own,
-                        queue_->Allocate(shape.packed_elements()));
+absl::StatusOr<NcclCollective::PackedRows> NcclCollective::QueuePackedRows(
+    const char* what, const ShardRows& shape, const float* rows) {
+  PackedRows packed;
+  DASM_ASSIGN_OR_RETURN(packed.own, queue_->Allocate(shape.packed_elements()));
   DASM_ASSIGN_OR_RETURN(
-      const std::unique_ptr<DeviceBuffer> all,
-      queue_->Allocate(shape.packed_elements() * shape.ranks));
-  DASM_RETURN_IF_ERROR(queue_->Pack(shape, rank(), rows, own->data()));
+      packed.all, queue_->Allocate(shape.packed_elements() * shape.ranks));
+  DASM_RETURN_IF_ERROR(queue_->Pack(shape, rank(), rows, packed.own->data()));
   NcclResult result;
   {
     std::lock_guard<std::mutex> lock(mutex_);
     if (!failure_.ok()) return failure_;
-    result = nccl_->AllGather(own->data(), all->data(), shape.packed_elements(),
-                              comm_, queue_->stream());
+    result = nccl_->AllGather(packed.own->data(), packed.all->data(),
+                              shape.packed_elements(), comm_, queue_->stream());
   }
-  DASM_RETURN_IF_ERROR(Settle("GatherShards", std::move(result)));
-  return queue_->Unpack(shape, all->data(), rows);
+  DASM_RETURN_IF_ERROR(Settle(what, std::move(result)));
+  return packed;
+}
+
+absl::Status NcclCollective::QueueGather(const ShardRows& shape, float* rows) {
+  DASM_ASSIGN_OR_RETURN(const PackedRows packed,
+                        QueuePackedRows("GatherShards", shape, rows));
+  return queue_->Unpack(shape, packed.all->data(), rows);
 }
 
 absl::Status NcclCollective::QueueSum(const ShardRows& shape, const float* rows,
@@ -303,21 +309,9 @@ absl::Status NcclCollective::QueueSum(const ShardRows& shape, const float* rows,
     }
     return Settle("SumShards", std::move(result));
   }
-  DASM_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceBuffer> own,
-                        queue_->Allocate(shape.packed_elements()));
-  DASM_ASSIGN_OR_RETURN(
-      const std::unique_ptr<DeviceBuffer> all,
-      queue_->Allocate(shape.packed_elements() * shape.ranks));
-  DASM_RETURN_IF_ERROR(queue_->Pack(shape, rank(), rows, own->data()));
-  NcclResult result;
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (!failure_.ok()) return failure_;
-    result = nccl_->AllGather(own->data(), all->data(), shape.packed_elements(),
-                              comm_, queue_->stream());
-  }
-  DASM_RETURN_IF_ERROR(Settle("SumShards", std::move(result)));
-  return queue_->SumPacked(shape, all->data(), sum);
+  DASM_ASSIGN_OR_RETURN(const PackedRows packed,
+                        QueuePackedRows("SumShards", shape, rows));
+  return queue_->SumPacked(shape, packed.all->data(), sum);
 }
 
 absl::Status NcclCollective::SumShards(absl::Span<const float> rows,

@@ -100,6 +100,14 @@ class NcclCollective final : public Collective {
   absl::Status AwaitDone(uint64_t number);
   // SumShards and GatherShards of device memory.
   absl::Status QueueSum(const ShardRows& shape, const float* rows, float* sum);
+  // Buffers of a queued gather: alive until what reads them is queued too.
+  struct PackedRows {
+    std::unique_ptr<DeviceBuffer> own;
+    std::unique_ptr<DeviceBuffer> all;  // every rank's packed rows
+  };
+  absl::StatusOr<PackedRows> QueuePackedRows(const char* what,
+                                             const ShardRows& shape,
+                                             const float* rows);
   absl::Status QueueGather(const ShardRows& shape, float* rows);
 
   void RunWatchdog();
