@@ -256,24 +256,6 @@ TEST(DistillSegment, DeferredExchangeSendsImagesOnlyAtTheEnd) {
   EXPECT_EQ(run.outputs, whole.outputs);
 }
 
-TEST(DistillSegment, NonFiniteLossEndsEveryRankOfADeferredExchangeToo) {
-  TinyGang gang;
-  gang.ranks = 2;
-  gang.options.exchange = Exchange::kDeferred;
-  // Call 5 is step 1's exchange of losses and norms.
-  gang.fault = {CollectiveFault::Kind::kNan, 5};
-  const GangRun run = gang.Run(Parameters(), Inputs());
-  for (const absl::Status& status : run.all) {
-    EXPECT_EQ(FailureClassOf(status), FailureClass::kNumeric) << status;
-    EXPECT_THAT(std::string(status.message()), HasSubstr("step 1 "));
-  }
-  ASSERT_EQ(run.observer.checkpoints.count(1), 1);
-  TinyGang healthy;
-  const GangRun whole = healthy.Run(Parameters(), Inputs());
-  healthy.checkpoint = run.observer.checkpoints.at(1);
-  EXPECT_EQ(healthy.Run(Parameters(), Inputs()).outputs, whole.outputs);
-}
-
 TEST(DistillSegment, ANetworksNonFiniteLossNamesItsStepOnEveryRank) {
   TinyGang gang;
   gang.ranks = 2;
@@ -461,23 +443,26 @@ TEST(DistillSegment, AWholeClassPoolIsAnotherStreamButAPoolOfMixZeroIsNone) {
 }
 
 TEST(DistillSegment, NonFiniteLossNamesTheStepAndKeepsAGoodCheckpoint) {
-  TinyGang gang;
-  gang.ranks = 2;
-  // Calls of a step: poll, gather, 2 network steps; none after the third.
-  // Call 5 is step 1's gather.
-  gang.fault = {CollectiveFault::Kind::kNan, 5};
-  const GangRun run = gang.Run(Parameters(), Inputs());
-  for (const absl::Status& status : run.all) {
-    EXPECT_EQ(FailureClassOf(status), FailureClass::kNumeric) << status;
-    EXPECT_THAT(std::string(status.message()), HasSubstr("step 1 "));
-  }
-  ASSERT_EQ(run.observer.checkpoints.count(1), 1);
+  for (const Exchange exchange : {Exchange::kEveryStep, Exchange::kDeferred}) {
+    TinyGang gang;
+    gang.ranks = 2;
+    gang.options.exchange = exchange;
+    // Calls of a step: poll, gather, 2 network steps; none after the third.
+    // Call 5 is step 1's gather, of losses and norms alone where deferred.
+    gang.fault = {CollectiveFault::Kind::kNan, 5};
+    const GangRun run = gang.Run(Parameters(), Inputs());
+    for (const absl::Status& status : run.all) {
+      EXPECT_EQ(FailureClassOf(status), FailureClass::kNumeric) << status;
+      EXPECT_THAT(std::string(status.message()), HasSubstr("step 1 "));
+    }
+    ASSERT_EQ(run.observer.checkpoints.count(1), 1);
 
-  // The checkpoint is good: without the fault it leads to the same end.
-  TinyGang healthy;
-  const GangRun whole = healthy.Run(Parameters(), Inputs());
-  healthy.checkpoint = run.observer.checkpoints.at(1);
-  EXPECT_EQ(healthy.Run(Parameters(), Inputs()).outputs, whole.outputs);
+    // The checkpoint is good: without the fault it leads to the same end.
+    TinyGang healthy;
+    const GangRun whole = healthy.Run(Parameters(), Inputs());
+    healthy.checkpoint = run.observer.checkpoints.at(1);
+    EXPECT_EQ(healthy.Run(Parameters(), Inputs()).outputs, whole.outputs);
+  }
 }
 
 TEST(DistillSegment, DivergenceIsNumericAndNeverCheckpointed) {
