@@ -52,6 +52,14 @@ Gang Running(const std::vector<ScriptedWorker*>& workers) {
   return gang;
 }
 
+// A call in which `worker` says that it still runs these, and nobody waits.
+void Report(Rig* rig, ScriptedWorker* worker,
+            std::vector<AttemptName> running) {
+  worker->report.running = std::move(running);
+  worker->report.applied_generation = 0;
+  rig->manager->Synchronize(worker->report, [](absl::StatusOr<Orders>) {});
+}
+
 // Finishes everything but gangs until nothing else is to be done.
 Gang ReachGang(const std::vector<ScriptedWorker*>& workers) {
   for (bool more = true; more;) {
@@ -221,15 +229,12 @@ TEST(Gang, ItDoesNotShrinkByTheSlotsThatItIsJustLeaving) {
   ASSERT_THAT(gang, SizeIs(3));
   ASSERT_TRUE(a.Fail(gang.at(0).order, FailureClass::kCollective).ok());
   // Rank 0 has ended, the two others have not yet.
-  a.report.running = {
-      {gang.at(1).order.action.key, gang.at(1).order.action.fence, 1},
-      {gang.at(2).order.action.key, gang.at(2).order.action.fence, 2}};
-  a.report.applied_generation = 0;
-  rig.manager->Synchronize(a.report, [](absl::StatusOr<Orders>) {});
+  Report(&rig, &a,
+         {{gang.at(1).order.action.key, gang.at(1).order.action.fence, 1},
+          {gang.at(2).order.action.key, gang.at(2).order.action.fence, 2}});
   rig.Settle();
   EXPECT_EQ(rig.manager->ListWorkers()[0].busy_slots, 2);
-  a.report.running.clear();
-  rig.manager->Synchronize(a.report, [](absl::StatusOr<Orders>) {});
+  Report(&rig, &a, {});
   EXPECT_THAT(Running({&a}), SizeIs(3));
 }
 
@@ -314,14 +319,11 @@ TEST(Gang, AWorkerThatStillRunsOneRankKeepsThatSlot) {
                            gang.at(1).order.action.fence, 1};
   ASSERT_TRUE(a.Fail(gang.at(0).order, FailureClass::kCollective).ok());
   // Rank 1 of the old attempt is not ended yet; its slot is not free.
-  a.report.running = {old};
-  a.report.applied_generation = 0;
-  rig.manager->Synchronize(a.report, [](absl::StatusOr<Orders>) {});
+  Report(&rig, &a, {old});
   EXPECT_EQ(rig.manager->ListWorkers()[0].busy_slots, 1);
   rig.Settle();
   EXPECT_EQ(rig.manager->ListWorkers()[0].busy_slots, 1);
-  a.report.running.clear();
-  rig.manager->Synchronize(a.report, [](absl::StatusOr<Orders>) {});
+  Report(&rig, &a, {});
   EXPECT_THAT(Running({&a}), SizeIs(2));
 }
 
