@@ -40,9 +40,10 @@ NLOHMANN_JSON_SERIALIZE_ENUM(Layers, {{Layers::kConvolutions, "convolutions"},
                                       {Layers::kWeights, "weights"},
                                       {Layers::kAll, "all"}})
 
-enum class Init { kReal, kNoise };
-NLOHMANN_JSON_SERIALIZE_ENUM(Init,
-                             {{Init::kReal, "real"}, {Init::kNoise, "noise"}})
+enum class Init { kReal, kNoise, kCorrect };
+NLOHMANN_JSON_SERIALIZE_ENUM(Init, {{Init::kReal, "real"},
+                                    {Init::kNoise, "noise"},
+                                    {Init::kCorrect, "correct"}})
 
 enum class PoolRule { kAll, kMisclassified, kLossQuantile, kEl2n, kWeighted };
 NLOHMANN_JSON_SERIALIZE_ENUM(PoolRule,
@@ -52,9 +53,64 @@ NLOHMANN_JSON_SERIALIZE_ENUM(PoolRule,
                               {PoolRule::kEl2n, "el2n"},
                               {PoolRule::kWeighted, "weighted"}})
 
-enum class Recipe { kIdc, kDc };
-NLOHMANN_JSON_SERIALIZE_ENUM(Recipe,
-                             {{Recipe::kIdc, "idc"}, {Recipe::kDc, "dc"}})
+enum class Recipe { kIdc, kDc, kTrajectory };
+NLOHMANN_JSON_SERIALIZE_ENUM(Recipe, {{Recipe::kIdc, "idc"},
+                                      {Recipe::kDc, "dc"},
+                                      {Recipe::kTrajectory, "trajectory"}})
+
+// How a network is trained on several segments: on all at once; stage k on the
+// union of segments 1 to k; stage k on segment k alone.
+enum class Order { kUnion, kCumulative, kStaged };
+NLOHMANN_JSON_SERIALIZE_ENUM(Order, {{Order::kUnion, "union"},
+                                     {Order::kCumulative, "cumulative"},
+                                     {Order::kStaged, "staged"}})
+
+// Which accuracy is the job's result (proto: EvaluationSpec.Protocol).
+enum class Protocol { kLast, kValidation, kPaper };
+NLOHMANN_JSON_SERIALIZE_ENUM(Protocol, {{Protocol::kLast, "last"},
+                                        {Protocol::kValidation, "validation"},
+                                        {Protocol::kPaper, "paper"}})
+
+enum class Split { kTest, kValidation };
+NLOHMANN_JSON_SERIALIZE_ENUM(Split, {{Split::kTest, "test"},
+                                     {Split::kValidation, "validation"}})
+
+enum class Preprocessing { kNormalize, kZca };
+NLOHMANN_JSON_SERIALIZE_ENUM(Preprocessing,
+                             {{Preprocessing::kNormalize, "normalize"},
+                              {Preprocessing::kZca, "zca"}})
+
+enum class Estimator { kStepAdjoint, kFullGraph, kTesla };
+NLOHMANN_JSON_SERIALIZE_ENUM(Estimator,
+                             {{Estimator::kStepAdjoint, "step_adjoint"},
+                              {Estimator::kFullGraph, "full_graph"},
+                              {Estimator::kTesla, "tesla"}})
+
+enum class Labels { kHard, kSoftFixed, kSoftLearned, kTeacher };
+NLOHMANN_JSON_SERIALIZE_ENUM(Labels, {{Labels::kHard, "hard"},
+                                      {Labels::kSoftFixed, "soft_fixed"},
+                                      {Labels::kSoftLearned, "soft_learned"},
+                                      {Labels::kTeacher, "teacher"}})
+
+enum class LabelExperts { kAllCorrect, kFirst };
+NLOHMANN_JSON_SERIALIZE_ENUM(LabelExperts,
+                             {{LabelExperts::kAllCorrect, "all_correct"},
+                              {LabelExperts::kFirst, "first"}})
+
+enum class StepSizeForm { kPlain, kClamped, kLog };
+NLOHMANN_JSON_SERIALIZE_ENUM(StepSizeForm, {{StepSizeForm::kPlain, "plain"},
+                                            {StepSizeForm::kClamped, "clamped"},
+                                            {StepSizeForm::kLog, "log"}})
+
+enum class ExpertOptimizer { kSgd, kGsam };
+NLOHMANN_JSON_SERIALIZE_ENUM(ExpertOptimizer,
+                             {{ExpertOptimizer::kSgd, "sgd"},
+                              {ExpertOptimizer::kGsam, "gsam"}})
+
+enum class ScoreRule { kEl2n, kGrand, kFile };
+NLOHMANN_JSON_SERIALIZE_ENUM(ScoreRule, {{ScoreRule::kEl2n, "el2n"},
+                                         {ScoreRule::kGrand, "grand"},
+                                         {ScoreRule::kFile, "file"}})
 
 enum class Baseline { kRandom, kTiles, kStart };
 NLOHMANN_JSON_SERIALIZE_ENUM(Baseline, {{Baseline::kRandom, "random"},
@@ -91,6 +147,8 @@ struct DatasetSpec {
   // Per channel, of pixels in [0, 1]; empty: measured by prepare_dataset.
   std::vector<double> mean;
   std::vector<double> std;
+  Preprocessing preprocessing = Preprocessing::kNormalize;
+  double validation = 0;  // 0 .. 0.5, share of each class
   bool operator==(const DatasetSpec&) const = default;
 };
 NLOHMANN_JSON_SERIALIZE_ENUM(
@@ -100,11 +158,13 @@ NLOHMANN_JSON_SERIALIZE_ENUM(
                           {DatasetSpec::Format::kSvhnMat, "svhn_mat"}})
 
 struct NetworkSpec {
+  // convnet, mlp, lenet, alexnet, vgg11, resnet18 or resnet18-ap
   std::string name = "convnet";
-  int depth = 3;    // 1 .. 8
-  int width = 128;  // 1 .. 1024
+  int depth = 3;    // 1 .. 8; convnet only, else 0
+  int width = 128;  // 1 .. 1024; convnet only, else 0
+  // Of mlp, lenet and alexnet: none.
   Norm norm = Norm::kInstance;
-  // "convnet-d3-w128-instance"
+  // "convnet-d3-w128-instance", "resnet18-batch", "mlp"
   std::string ToString() const;
   bool operator==(const NetworkSpec&) const = default;
 };
@@ -162,6 +222,117 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(GradientMatchingSpec, distance, layers,
                                    net_momentum, net_weight_decay,
                                    net_augmentation, net_cutmix, inits_per_step)
 
+// Trajectory matching of one segment (Cazenavette et al. 2022 and successors);
+// the proto has the meaning of each value.
+struct TrajectoryMatchingSpec {
+  Estimator estimator = Estimator::kStepAdjoint;
+  int iterations = 5000;
+  int student_steps = 50;   // N
+  int matched_epochs = 2;   // M
+  int start_epoch_min = 0;  // T-
+  int start_epoch_initial = 2;
+  int start_epoch_max = 2;  // T+, excluded
+  int growth_iterations = 0;
+  bool find_range = false;
+  int batch = 0;  // 0: the whole set
+  double image_learning_rate = 100;
+  double image_momentum = 0.5;
+  double step_size = 0.01;
+  double step_size_learning_rate = 1e-5;
+  double step_size_momentum = 0.5;
+  StepSizeForm step_size_form = StepSizeForm::kPlain;
+  Labels labels = Labels::kHard;
+  LabelExperts label_experts = LabelExperts::kAllCorrect;
+  int label_epoch = -1;
+  double label_learning_rate = 0;
+  double label_momentum = 0.9;
+  double skip_threshold = 0;
+  double pixel_ema = 0;
+  double mask_from = 0;
+  double mask_to = 0;
+  double mask_smallest = 0;
+  int trajectories_per_step = 1;
+  std::vector<Augmentation> augmentation;
+  int snapshot_interval = 0;
+  int probe_interval = 0;
+  bool operator==(const TrajectoryMatchingSpec&) const = default;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
+    TrajectoryMatchingSpec, estimator, iterations, student_steps,
+    matched_epochs, start_epoch_min, start_epoch_initial, start_epoch_max,
+    growth_iterations, find_range, batch, image_learning_rate, image_momentum,
+    step_size, step_size_learning_rate, step_size_momentum, step_size_form,
+    labels, label_experts, label_epoch, label_learning_rate, label_momentum,
+    skip_threshold, pixel_ema, mask_from, mask_to, mask_smallest,
+    trajectories_per_step, augmentation, snapshot_interval, probe_interval)
+
+// PAD's easy-to-hard data schedule (Li et al. 2024): epoch e, counted from 0,
+// of a class of n images uses the easiest
+//   floor(n min(1, initial_share + (1 - initial_share) e / growth_epochs))
+// and none of the easiest floor(n share) once e > after_epoch.
+struct DataScheduleSpec {
+  bool enabled = false;
+  double initial_share = 1;
+  int growth_epochs = 0;
+  struct Removal {
+    int after_epoch = 0;
+    double share = 0;
+    bool operator==(const Removal&) const = default;
+  };
+  std::vector<Removal> removals;  // by rising after_epoch and share
+  bool gradual = false;
+  bool operator==(const DataScheduleSpec&) const = default;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DataScheduleSpec::Removal, after_epoch,
+                                   share)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DataScheduleSpec, enabled, initial_share,
+                                   growth_epochs, removals, gradual)
+
+// How one expert is trained.
+struct ExpertTraining {
+  int epochs = 50;
+  int batch = 256;
+  double learning_rate = 0.01;
+  double momentum = 0;
+  double weight_decay = 0;
+  ExpertOptimizer optimizer = ExpertOptimizer::kSgd;
+  double gsam_rho = 0.01;
+  double gsam_alpha = 0.3;
+  std::vector<Augmentation> augmentation;
+  DataScheduleSpec schedule;
+  bool operator==(const ExpertTraining&) const = default;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExpertTraining, epochs, batch, learning_rate,
+                                   momentum, weight_decay, optimizer, gsam_rho,
+                                   gsam_alpha, augmentation, schedule)
+
+struct ExpertSpec {
+  int count = 100;
+  ExpertTraining training;
+  uint64_t seed = 0;
+  int group = 1;
+  ScoreRule score = ScoreRule::kEl2n;
+  int score_runs = 10;
+  int score_epoch = 20;
+  std::string score_file;
+  bool operator==(const ExpertSpec&) const = default;
+};
+
+// A segment's own values of trajectory matching, complete.
+struct StageSpec {
+  int iterations = 0;
+  int student_steps = 0;
+  int matched_epochs = 0;
+  int start_epoch_min = 0;
+  int start_epoch_initial = 0;
+  int start_epoch_max = 0;
+  int growth_iterations = 0;
+  int batch = 0;
+  double step_size = 0;
+  int expert_epochs = 0;
+  bool operator==(const StageSpec&) const = default;
+};
+
 struct SynthesisSpec {
   int factor = 2;  // 1 .. 8
   Init init = Init::kReal;
@@ -183,6 +354,10 @@ struct SequenceSpec {
   double weight_floor = 0.05;
   double weight_power = 1.0;
   int reference_steps = 0;
+  // Not in the JSON, which no task has.
+  bool seqmatch = false;
+  std::vector<StageSpec> stages;  // trajectory matching: one a segment
+  bool visible_earlier = false;   // the student steps on earlier segments too
   bool operator==(const SequenceSpec&) const = default;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SequenceSpec, segments, pool, mix, trim,
@@ -217,6 +392,8 @@ struct EvaluationSpec {
   std::vector<Baseline> baselines;
   bool prefixes = true;
   uint64_t seed = 0;
+  std::vector<Order> orders = {Order::kUnion};  // at least one
+  Protocol protocol = Protocol::kLast;
   bool operator==(const EvaluationSpec&) const = default;
 };
 
@@ -247,7 +424,10 @@ struct JobSpec {
   DatasetSpec dataset;
   int images_per_class = 0;
   NetworkSpec network;
-  GradientMatchingSpec matching;
+  GradientMatchingSpec matching;  // without `trajectory`
+  // Set: trajectories are matched, not gradients.
+  std::optional<TrajectoryMatchingSpec> trajectory;
+  ExpertSpec experts;  // with `trajectory`
   SynthesisSpec synthesis;
   SequenceSpec sequence;
   EvaluationSpec evaluation;
@@ -260,7 +440,8 @@ struct JobSpec {
   std::map<std::string, std::string> labels;
   std::string salt;
 
-  // "evaluate", "idc" (one segment) or "dasm".
+  // "evaluate"; "idc" (one segment) or "dasm"; "trajectory" (one segment),
+  // "seqmatch" or "dasm-trajectory".
   std::string Method() const;
 };
 

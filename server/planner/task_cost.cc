@@ -33,6 +33,12 @@ class Estimator {
     return Make(0, DatasetBytes() + 2 * SetBytes(images_),
                 DatasetBytes() + 2 * SetBytes(images_), 0);
   }
+  TaskCost operator()(const WhitenDatasetParameters&) const { return {}; }
+  TaskCost operator()(const ImportScoresParameters&) const { return {}; }
+  TaskCost operator()(const TrainExpertsParameters&) const { return {}; }
+  TaskCost operator()(const MatchTrajectoriesParameters&) const { return {}; }
+  TaskCost operator()(const FindRangeParameters&) const { return {}; }
+  TaskCost operator()(const RankSamplesParameters&) const { return {}; }
   TaskCost operator()(const DistillSegmentParameters& p) const {
     const NetworkCost net = Network(p.network);
     const GradientMatchingSpec& m = p.matching;

@@ -19,12 +19,17 @@
 #include "worker/engine/task/catch_torch.h"
 #include "worker/engine/task/distill_segment.h"
 #include "worker/engine/task/evaluate.h"
+#include "worker/engine/task/find_range.h"
 #include "worker/engine/task/fitting_parameters.h"
+#include "worker/engine/task/match_trajectories.h"
+#include "worker/engine/task/rank_samples.h"
 #include "worker/engine/task/score_samples_task.h"
 #include "worker/engine/task/select_coreset.h"
 #include "worker/engine/task/select_pool_task.h"
 #include "worker/engine/task/task_context.h"
 #include "worker/engine/task/train_discriminator.h"
+#include "worker/engine/task/train_experts.h"
+#include "worker/engine/task/whiten_dataset.h"
 
 namespace dasm {
 namespace {
@@ -46,6 +51,24 @@ struct Dispatch {
   }
   absl::StatusOr<TaskOutcome> operator()(const ImportSetParameters& p) {
     return NotTheEngines(p.kKind);
+  }
+  absl::StatusOr<TaskOutcome> operator()(const ImportScoresParameters& p) {
+    return NotTheEngines(p.kKind);
+  }
+  absl::StatusOr<TaskOutcome> operator()(const WhitenDatasetParameters& p) {
+    return WhitenDataset(p, context);
+  }
+  absl::StatusOr<TaskOutcome> operator()(const TrainExpertsParameters& p) {
+    return TrainExperts(p, context);
+  }
+  absl::StatusOr<TaskOutcome> operator()(const RankSamplesParameters& p) {
+    return RankSamples(p, context);
+  }
+  absl::StatusOr<TaskOutcome> operator()(const MatchTrajectoriesParameters& p) {
+    return MatchTrajectories(p, context);
+  }
+  absl::StatusOr<TaskOutcome> operator()(const FindRangeParameters& p) {
+    return FindRange(p, context);
   }
   absl::StatusOr<TaskOutcome> operator()(const DistillSegmentParameters& p) {
     return DistillSegment(p, context);

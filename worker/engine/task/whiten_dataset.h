@@ -1,0 +1,17 @@
+// The task whiten_dataset (common/spec/task_parameters.h).
+#ifndef DASM_WORKER_ENGINE_TASK_WHITEN_DATASET_H_
+#define DASM_WORKER_ENGINE_TASK_WHITEN_DATASET_H_
+
+#include "absl/status/statusor.h"
+#include "common/spec/task_parameters.h"
+#include "worker/engine/task/task.h"
+#include "worker/engine/task/task_context.h"
+
+namespace dasm {
+
+absl::StatusOr<TaskOutcome> WhitenDataset(const WhitenDatasetParameters& parameters,
+                                 const TaskContext& context);
+
+}  // namespace dasm
+
+#endif  // DASM_WORKER_ENGINE_TASK_WHITEN_DATASET_H_
