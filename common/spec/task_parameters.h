@@ -13,8 +13,9 @@
 //             [0,1], D = CHW: z = (x - mean) whiten, x = z unwhiten + mean
 //   set       images f32 [M,C,H,W] in [0,1], labels i64 [M], segment i32 [M];
 //             metadata "factor". Segment-major, then class-major.
-//             metadata "space": "pixel" or "preprocessed" (normalised or
-//             whitened as the data set, any range; trajectory matching).
+//             metadata "space": "pixel" (also where absent) or "preprocessed"
+//             (normalised or whitened as the data set, any range; trajectory
+//             matching).
 //             Optional: label_logits f32 [M,classes] (targets are their
 //             softmax), step_size f32 [segments in the file]
 //   segment   a set, and source i64 [M, factor^2]: the training images that the

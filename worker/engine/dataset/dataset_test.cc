@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <map>
 #include <memory>
 #include <string>
@@ -223,6 +224,46 @@ TEST_F(SetDataTest, ConcatenatesInTheGivenOrder) {
   other = second;
   other.source = at::Tensor();
   EXPECT_FALSE(ConcatenateSets({first, other})->source.defined());
+}
+
+TEST_F(SetDataTest, LoadsAndJoinsSoftLabelsStepSizesAndSpace) {
+  EXPECT_FALSE(LoadSet(Write(tensors_, metadata_))->preprocessed);
+  metadata_["space"] = "preprocessed";
+  tensors_["label_logits"] = TestTensor({4, 3}).to(at::kFloat);
+  tensors_["step_size"] = at::full({1}, 0.5, at::kFloat);
+  const auto first = LoadSet(Write(tensors_, metadata_));
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_TRUE(first->preprocessed);
+  EXPECT_TRUE(first->label_logits.equal(tensors_["label_logits"]));
+  SetData second = *first;
+  second.step_size = at::full({1}, 0.25, at::kFloat);
+  const auto both = ConcatenateSets({*first, second});
+  ASSERT_TRUE(both.ok()) << both.status();
+  EXPECT_TRUE(both->preprocessed);
+  EXPECT_EQ(both->label_logits.size(0), 8);
+  EXPECT_TRUE(both->step_size.equal(at::tensor({0.5, 0.25}, at::kFloat)));
+
+  SetData other = second;
+  other.preprocessed = false;
+  EXPECT_FALSE(ConcatenateSets({*first, other}).ok());
+  other = second;
+  other.label_logits = at::Tensor();
+  EXPECT_FALSE(ConcatenateSets({*first, other}).ok());
+  other = second;
+  other.step_size = at::Tensor();
+  EXPECT_FALSE(ConcatenateSets({*first, other})->step_size.defined());
+}
+
+TEST_F(SetDataTest, RefusesAnUnknownSpaceAndAStepSizeThatIsNotAbove0) {
+  metadata_["space"] = "whitened";
+  EXPECT_EQ(FailureClassOf(LoadSet(Write(tensors_, metadata_)).status()),
+            FailureClass::kData);
+  metadata_["space"] = "pixel";
+  for (const double step : {0.0, -1.0, std::nan("")}) {
+    tensors_["step_size"] = at::full({1}, step, at::kFloat);
+    EXPECT_EQ(FailureClassOf(LoadSet(Write(tensors_, metadata_)).status()),
+              FailureClass::kData);
+  }
 }
 
 }  // namespace

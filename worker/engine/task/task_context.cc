@@ -53,7 +53,9 @@ absl::Status CheckSet(const SetData& set, const ImageData& data,
                     set.images.size(3) == shape.width;
   const bool labelled = set.labels.numel() > 0 &&
                         set.labels.min().item<int64_t>() >= 0 &&
-                        set.labels.max().item<int64_t>() < data.classes();
+                        set.labels.max().item<int64_t>() < data.classes() &&
+                        (!set.label_logits.defined() ||
+                         set.label_logits.size(1) == data.classes());
   if (fits && labelled) return absl::OkStatus();
   return WithFailureClass(
       absl::FailedPreconditionError(absl::StrCat(
@@ -82,9 +84,10 @@ std::unique_ptr<ImageSource> DecodeSet(const SetData& set,
   const MultiFormation formation(set.factor);
   const at::Tensor labels = formation.DecodeLabels(set.labels).contiguous();
   const int64_t* first = labels.data_ptr<int64_t>();
+  at::Tensor images = formation.Decode(set.images);
+  if (!set.preprocessed) images = data.normalization().Apply(images);
   return std::make_unique<TensorSource>(
-      data.normalization().Apply(formation.Decode(set.images)).contiguous(),
-      std::vector<int64_t>(first, first + labels.numel()));
+      images.contiguous(), std::vector<int64_t>(first, first + labels.numel()));
 }
 
 uint64_t DerivedSeed(uint64_t seed, std::string_view purpose, uint32_t index) {
@@ -116,6 +119,9 @@ absl::Status Outputs::WriteSet(const std::string& name, const SetData& set,
   std::map<std::string, at::Tensor> tensors = {
       {"images", set.images}, {"labels", set.labels}, {"segment", set.segment}};
   if (set.source.defined()) tensors["source"] = set.source;
+  if (set.label_logits.defined()) tensors["label_logits"] = set.label_logits;
+  if (set.step_size.defined()) tensors["step_size"] = set.step_size;
+  if (set.preprocessed) metadata["space"] = "preprocessed";
   metadata["factor"] = absl::StrCat(set.factor);
   return Write(name, tensors, metadata);
 }

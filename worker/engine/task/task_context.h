@@ -49,7 +49,8 @@ absl::Status CheckSet(const SetData& set, const ImageData& data,
 absl::StatusOr<SetData> LoadUnion(const TaskFiles& files,
                                   const std::string& prefix,
                                   const ImageData& data);
-// Decoded with the set's factor and normalised, on the host.
+// Decoded with the set's factor, and normalised unless it is in preprocessed
+// space; on the host.
 std::unique_ptr<ImageSource> DecodeSet(const SetData& set,
                                        const ImageData& data);
 
