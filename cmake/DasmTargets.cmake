@@ -16,6 +16,13 @@ if(DASM_SANITIZE)
   target_compile_options(dasm_options INTERFACE -fsanitize=${DASM_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(dasm_options INTERFACE -fsanitize=${DASM_SANITIZE})
 endif()
+if(DASM_SANITIZE MATCHES thread)
+  # Headers of packages lay out other structs when they see this macro, but the
+  # packages were built without it.
+  target_compile_options(dasm_options INTERFACE -U__SANITIZE_THREAD__)
+  add_library(dasm_tsan_locks OBJECT ${PROJECT_SOURCE_DIR}/tests/support/tsan_locks.cc)
+  target_link_libraries(dasm_tsan_locks PRIVATE dasm_options absl::synchronization ${CMAKE_DL_LIBS})
+endif()
 target_compile_definitions(dasm_options INTERFACE DASM_VERSION="${PROJECT_VERSION}"
   SPDLOG_COMPILED_LIB SPDLOG_FMT_EXTERNAL)
 
@@ -62,7 +69,7 @@ endfunction()
 function(dasm_binary name)
   cmake_parse_arguments(arg "TORCH" "" "SRCS;DEPS" ${ARGN})
   add_executable(${name} ${arg_SRCS})
-  target_link_libraries(${name} PRIVATE dasm_options ${arg_DEPS})
+  target_link_libraries(${name} PRIVATE dasm_options ${arg_DEPS} $<TARGET_NAME_IF_EXISTS:dasm_tsan_locks>)
   if(arg_TORCH)
     target_link_libraries(${name} PRIVATE dasm::torch)
     # As the precompiled header; -fPIE would make it useless.
@@ -80,7 +87,8 @@ function(dasm_test name)
   endif()
   cmake_parse_arguments(arg "TORCH" "ENV" "SRCS;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${arg_SRCS})
-  target_link_libraries(${name} PRIVATE dasm_options ${arg_DEPS} GTest::gmock GTest::gtest_main)
+  target_link_libraries(${name} PRIVATE dasm_options ${arg_DEPS} GTest::gmock GTest::gtest_main
+    $<TARGET_NAME_IF_EXISTS:dasm_tsan_locks>)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test_bin)
   if(arg_TORCH)
     target_link_libraries(${name} PRIVATE dasm::torch)
