@@ -8,71 +8,21 @@ make the frozen file anew (needs numpy and torch 2.11):
 
     python3 tests/golden/idc_reference.py tests/golden/idc_reference.safetensors
 """
-import json
-import struct
 import sys
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-torch.set_default_dtype(torch.float64)
+from reference import Record, cross_entropy, forward, shapes, split
+
 rng = np.random.default_rng(20240229)
-out = {}
-
-
-def keep(name, value):
-    if isinstance(value, torch.Tensor):
-        value = value.detach().numpy()
-    value = np.ascontiguousarray(value)
-    if value.dtype.kind == "i":
-        value = value.astype(np.int64)
-    out[name] = value
-    return torch.from_numpy(value.copy())
+record = Record()
+keep = record.keep
 
 
 def draw(*shape, scale=1.0):
     return torch.from_numpy(scale * rng.standard_normal(shape))
-
-
-# --- ConvNet: conv3x3, one group per channel, ReLU, average pooling; then linear
-def shapes(channels, side, width, depth, classes):
-    result, c, s = [], channels, 32 if channels == 1 and side == 28 else side
-    for _ in range(depth):
-        result += [(width, c, 3, 3), (width,), (width,), (width,)]
-        c, s = width, s // 2
-    return result + [(classes, width * s * s), (classes,)]
-
-
-def split(flat, sizes):
-    parts, at = [], 0
-    for shape in sizes:
-        n = int(np.prod(shape))
-        parts.append(flat[at:at + n].reshape(shape))
-        at += n
-    assert at == flat.numel()
-    return parts
-
-
-def forward(parts, x):
-    grey28 = x.shape[1] == 1 and x.shape[2] == 28
-    for i in range((len(parts) - 2) // 4):
-        w, b, g, o = parts[4 * i:4 * i + 4]
-        x = F.conv2d(x, w, b, padding=3 if grey28 and i == 0 else 1)
-        # Instance norm written out: biased variance over the map, eps 1e-5.
-        mean = x.mean((2, 3), keepdim=True)
-        var = ((x - mean) ** 2).mean((2, 3), keepdim=True)
-        x = (x - mean) / torch.sqrt(var + 1e-5)
-        x = x * g[None, :, None, None] + o[None, :, None, None]
-        x = F.relu(x)
-        n, c, h, v = x.shape
-        x = x.reshape(n, c, h // 2, 2, v // 2, 2).mean((3, 5))
-    return x.flatten(1) @ parts[-2].T + parts[-1]
-
-
-def cross_entropy(logits, labels):
-    return (torch.logsumexp(logits, 1) -
-            logits.gather(1, labels[:, None])[:, 0]).mean()
 
 
 def network_case(tag, channels, side, width, depth, classes, images):
@@ -270,21 +220,4 @@ keep("step.new_pixels", torch.stack(new_pixels))
 keep("step.new_velocity", torch.stack(new_velocity))
 keep("step.settings", np.array([RATE, MOMENTUM, MEAN, STD]))
 
-
-def write(path):
-    header, data, at = {}, [], 0
-    for name in sorted(out):
-        value = out[name]
-        raw = value.tobytes()
-        header[name] = {"dtype": {"f": "F64", "i": "I64"}[value.dtype.kind],
-                        "shape": list(value.shape),
-                        "data_offsets": [at, at + len(raw)]}
-        data.append(raw)
-        at += len(raw)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text + b"".join(data))
-
-
-write(sys.argv[1])
+record.write(sys.argv[1])
