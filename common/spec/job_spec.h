@@ -409,6 +409,7 @@ struct ResourceSpec {
   int ranks = 1;
   int priority = 0;                 // -1000 .. 1000
   double checkpoint_interval = 60;  // seconds
+  int checkpoint_steps = 0;         // beside it; 0: by time only
   // A gang that lost a rank waits `regroup_wait` seconds for its old size, then
   // goes on with at least `min_ranks`. Equal to `ranks` with
   // ReductionOrder::kFast.

@@ -197,6 +197,7 @@ void WriteResources(const ResourceSpec& from, v1::ResourceSpec* to) {
   to->set_ranks(from.ranks);
   to->set_priority(from.priority);
   to->set_checkpoint_interval(static_cast<float>(from.checkpoint_interval));
+  to->set_checkpoint_steps(from.checkpoint_steps);
   to->set_min_ranks(from.min_ranks);
   to->set_regroup_wait(static_cast<float>(from.regroup_wait));
   to->set_exchange(from.exchange == Exchange::kDeferred
