@@ -14,12 +14,20 @@ namespace {
 constexpr char kRefused[] =
     "no smaller group fits either: use a smaller network or a device with "
     "more memory";
+// Of a student whose batch is one kernel call, or whose graph is kept.
+constexpr char kCoupled[] =
+    "network.norm batch couples the images of a student's batch, which "
+    "therefore has no parts: use a smaller matching.trajectory.batch or a "
+    "device with more memory";
+constexpr char kKeptGraphs[] =
+    "estimator full_graph keeps the graphs of all student steps: use "
+    "step_adjoint, which gives the same gradient in the memory of one";
 
 // The most images that a kernel call of the task has.
 template <typename Parameters>
 int64_t LargestGroup(const Parameters& p) {
   int64_t group = std::max(p.execution.train_group, p.execution.forward_group);
-  if constexpr (requires { p.matching; }) {
+  if constexpr (requires { p.matching.real_batch; }) {
     group = std::max<int64_t>(
         group,
         p.execution.micro_batch > 0
@@ -27,6 +35,16 @@ int64_t LargestGroup(const Parameters& p) {
             : std::max(p.matching.real_batch, p.matching.synthetic_batch));
   }
   return group;
+}
+
+// Why smaller groups do not help at all; empty: they may.
+template <typename Parameters>
+std::string Hopeless(const Parameters& p) {
+  if constexpr (requires { p.matching.estimator; }) {
+    if (p.matching.estimator == Estimator::kFullGraph) return kKeptGraphs;
+    if (p.network.norm == Norm::kBatch) return kCoupled;
+  }
+  return "";
 }
 
 }  // namespace
@@ -37,6 +55,7 @@ std::string FittingGroupAdvice(
   return std::visit(
       [&](const auto& p) -> std::string {
         if constexpr (requires { p.execution; }) {
+          if (std::string why = Hopeless(p); !why.empty()) return why;
           const int64_t group = LargestFittingGroup(
               LargestGroup(p), [&](int64_t images) -> absl::Status {
                 const int most = static_cast<int>(images);
