@@ -26,21 +26,49 @@ class ImageSource {
 
   // The labels at `indices`, int64 [n].
   at::Tensor Labels(absl::Span<const int64_t> indices) const;
+  // What a network is trained towards: the labels, or probabilities f32
+  // [n, classes] where the source has soft labels. On the host.
+  virtual at::Tensor Targets(absl::Span<const int64_t> indices) const;
+  virtual bool has_soft_targets() const { return false; }
 };
 
-// Images that are already normalised and in memory, such as a decoded
-// synthetic set.
+// Images that are already normalised: a decoded synthetic set, or the mapped
+// pixels of a whitened data set.
 class TensorSource final : public ImageSource {
  public:
-  // `images` [M, C, H, W] fp32 on the host.
-  TensorSource(at::Tensor images, std::vector<int64_t> labels);
+  // `images` [M, C, H, W] fp32 on the host; `targets` undefined or
+  // probabilities [M, classes] fp32 on the host.
+  TensorSource(at::Tensor images, std::vector<int64_t> labels,
+               at::Tensor targets = {});
   int64_t size() const override;
   ImageShape shape() const override;
   const std::vector<int64_t>& labels() const override { return labels_; }
   at::Tensor Normalised(absl::Span<const int64_t> indices) const override;
+  at::Tensor Targets(absl::Span<const int64_t> indices) const override;
+  bool has_soft_targets() const override { return targets_.defined(); }
 
  private:
   at::Tensor images_;
+  std::vector<int64_t> labels_;
+  at::Tensor targets_;
+};
+
+// The images [begin, end) of a source, which it borrows.
+class SourceRange final : public ImageSource {
+ public:
+  SourceRange(const ImageSource* source, int64_t begin, int64_t end);
+  int64_t size() const override { return labels_.size(); }
+  ImageShape shape() const override { return source_->shape(); }
+  const std::vector<int64_t>& labels() const override { return labels_; }
+  at::Tensor Normalised(absl::Span<const int64_t> indices) const override;
+  at::Tensor Targets(absl::Span<const int64_t> indices) const override;
+  bool has_soft_targets() const override { return source_->has_soft_targets(); }
+
+ private:
+  std::vector<int64_t> Shifted(absl::Span<const int64_t> indices) const;
+
+  const ImageSource* source_;
+  int64_t begin_;
   std::vector<int64_t> labels_;
 };
 

@@ -42,11 +42,6 @@ absl::Status NotFinite(double loss, int64_t step) {
                           FailureClass::kNumeric);
 }
 
-// The first step of the second half.
-int64_t HalfStep(const TrainingRecipe& recipe) {
-  return (int64_t{recipe.steps} + 1) / 2;
-}
-
 }  // namespace
 
 // A batch with all of its random draws, the same on every rank.
@@ -68,9 +63,9 @@ struct Trainer::Batch {
     }
     return ApplyAugmentation(images.to(device), augmentation.Select(positions));
   }
-  at::Tensor Labels(absl::Span<const int64_t> positions,
-                    at::Device device) const {
-    return source.Labels(Gather(indices, positions)).to(device);
+  at::Tensor Targets(absl::Span<const int64_t> positions,
+                     at::Device device) const {
+    return source.Targets(Gather(indices, positions)).to(device);
   }
 };
 
@@ -95,34 +90,36 @@ TrainingState Trainer::Start(uint32_t a, uint32_t b) const {
 }
 
 void Trainer::ComputeSlice(const Batch& batch, int64_t begin, int64_t end,
-                           const TrainingState& state, at::Tensor row) const {
+                           const at::Tensor& parameters,
+                           const at::Tensor& old_buffers,
+                           at::Tensor row) const {
   std::vector<int64_t> positions(end - begin);
   std::iota(positions.begin(), positions.end(), begin);
   at::Tensor images = batch.Images(positions, device_);
-  const at::Tensor labels = batch.Labels(positions, device_);
-  at::Tensor partner_labels;
+  const at::Tensor targets = batch.Targets(positions, device_);
+  at::Tensor partner_targets;
   if (batch.cutmix.active) {
     const std::vector<int64_t> partners =
         Gather(batch.cutmix.partner, positions);
     images = ApplyCutMix(images, batch.Images(partners, device_), batch.cutmix);
-    partner_labels = batch.Labels(partners, device_);
+    partner_targets = batch.Targets(partners, device_);
   }
 
   // Leaves, so that each gradient comes without a detour over the flat vector.
-  std::vector<at::Tensor> slices = network_->Slice(state.parameters);
+  std::vector<at::Tensor> slices = network_->Slice(parameters);
   for (at::Tensor& slice : slices) {
     slice = slice.detach().requires_grad_();
   }
-  const at::Tensor buffers = state.buffers.clone();
+  const at::Tensor buffers = old_buffers.clone();
   const at::Tensor logits =
       network_->Forward(slices, images, BufferMode::kTrain, buffers);
   const auto cross_entropy = [&logits](const at::Tensor& target) {
     return at::cross_entropy_loss(logits, target, {}, at::Reduction::Sum);
   };
-  at::Tensor loss = cross_entropy(labels);
+  at::Tensor loss = cross_entropy(targets);
   if (batch.cutmix.active) {
     loss = loss * batch.cutmix.own_weight +
-           cross_entropy(partner_labels) * (1 - batch.cutmix.own_weight);
+           cross_entropy(partner_targets) * (1 - batch.cutmix.own_weight);
   }
   loss = loss / static_cast<double>(batch.indices.size());
 
@@ -133,17 +130,19 @@ void Trainer::ComputeSlice(const Batch& batch, int64_t begin, int64_t end,
     row.narrow(0, entries[i].offset, entries[i].size)
         .copy_(gradients[i].flatten());
   }
-  const int64_t parameters = network_->parameters().total();
-  row.narrow(0, parameters, buffers.numel()).copy_(buffers);
-  row.narrow(0, parameters + buffers.numel(), 1).copy_(loss.detach());
+  const int64_t length = network_->parameters().total();
+  row.narrow(0, length, buffers.numel()).copy_(buffers);
+  row.narrow(0, length + buffers.numel(), 1).copy_(loss.detach());
 }
 
-absl::StatusOr<at::Tensor> Trainer::SumBatch(const ImageSource& source,
-                                             absl::Span<const int64_t> indices,
-                                             const StepOptions& options,
-                                             BatchKey key,
-                                             const TrainingState& state,
-                                             int signal) {
+absl::StatusOr<BatchGradient> Trainer::Gradient(
+    const ImageSource& source, absl::Span<const int64_t> indices,
+    const StepOptions& options, BatchKey key, const at::Tensor& parameters,
+    const at::Tensor& buffers, int signal) {
+  if (options.cutmix > 0 && source.has_soft_targets()) {
+    return InvalidField("evaluation.cutmix",
+                        "mixes hard labels; use 0 with soft ones");
+  }
   const int64_t count = indices.size();
   const ImageShape shape = source.shape();
   Batch batch = {source, indices, options};
@@ -159,30 +158,33 @@ absl::StatusOr<at::Tensor> Trainer::SumBatch(const ImageSource& source,
   batch.cutmix =
       DrawCutMix(options.cutmix, cutmix_, key.a, key.b, count, shape);
 
-  const int64_t parameters = network_->parameters().total();
-  const int64_t buffers = network_->buffers().total();
+  const int64_t p = network_->parameters().total();
+  const int64_t b = network_->buffers().total();
   // Gradient, buffers, loss, signal.
-  const int64_t length = parameters + buffers + 2;
+  const int64_t length = p + b + 2;
   // BatchNorm couples the images of a batch.
-  const int64_t group = buffers > 0 ? count : execution_.train_group;
+  const int64_t group = b > 0 ? count : execution_.train_group;
   const int64_t shards = (count + group - 1) / group;
-  return runner_.Sum(
-      shards, length, at::kFloat, [&](int64_t shard, const at::Tensor& row) {
-        row[length - 1].fill_(shard == 0 ? signal : 0);
-        ComputeSlice(batch, shard * group, std::min((shard + 1) * group, count),
-                     state, row);
-      });
+  DASM_ASSIGN_OR_RETURN(
+      const at::Tensor sum,
+      runner_.Sum(shards, length, at::kFloat,
+                  [&](int64_t shard, const at::Tensor& row) {
+                    row[length - 1].fill_(shard == 0 ? signal : 0);
+                    ComputeSlice(batch, shard * group,
+                                 std::min((shard + 1) * group, count),
+                                 parameters, buffers, row);
+                  }));
+  return BatchGradient{sum.narrow(0, 0, p), sum.narrow(0, p, b),
+                       sum[length - 2], sum[length - 1]};
 }
 
-void Trainer::Apply(const at::Tensor& sum, const StepOptions& options,
+void Trainer::Apply(const BatchGradient& batch, const StepOptions& options,
                     TrainingState* state) const {
-  const int64_t parameters = network_->parameters().total();
-  at::Tensor gradient = sum.narrow(0, 0, parameters);
-  gradient.add_(state->parameters, options.weight_decay);
-  state->momentum.mul_(options.momentum).add_(gradient);
+  batch.gradient.add_(state->parameters, options.weight_decay);
+  state->momentum.mul_(options.momentum).add_(batch.gradient);
   state->parameters.add_(state->momentum, -options.learning_rate);
-  state->buffers =
-      sum.narrow(0, parameters, network_->buffers().total()).clone();
+  // A copy: a view would keep the whole row alive.
+  state->buffers = batch.buffers.clone();
   ++state->step;
 }
 
@@ -192,9 +194,10 @@ absl::StatusOr<StepResult> Trainer::TrainStep(const ImageSource& source,
                                               BatchKey key,
                                               TrainingState* state,
                                               int signal) {
-  DASM_ASSIGN_OR_RETURN(const at::Tensor sum, SumBatch(source, indices, options,
-                                                       key, *state, signal));
-  const at::Tensor last = sum.narrow(0, sum.numel() - 2, 2).cpu();
+  DASM_ASSIGN_OR_RETURN(const BatchGradient batch,
+                        Gradient(source, indices, options, key,
+                                 state->parameters, state->buffers, signal));
+  const at::Tensor last = at::stack({batch.loss, batch.signal}).cpu();
   const float* values = last.const_data_ptr<float>();
   StepResult result;
   result.loss = values[0];
@@ -202,7 +205,7 @@ absl::StatusOr<StepResult> Trainer::TrainStep(const ImageSource& source,
   if (!std::isfinite(result.loss)) {
     return NotFinite(result.loss, state->step);
   }
-  Apply(sum, options, state);
+  Apply(batch, options, state);
   return result;
 }
 
@@ -211,20 +214,21 @@ absl::StatusOr<at::Tensor> Trainer::QueueStep(const ImageSource& source,
                                               const StepOptions& options,
                                               BatchKey key,
                                               TrainingState* state) {
-  DASM_ASSIGN_OR_RETURN(const at::Tensor sum,
-                        SumBatch(source, indices, options, key, *state,
-                                 /*signal=*/0));
-  Apply(sum, options, state);
-  // A copy: a view would keep the whole row alive.
-  return sum[sum.numel() - 2].clone();
+  DASM_ASSIGN_OR_RETURN(const BatchGradient batch,
+                        Gradient(source, indices, options, key,
+                                 state->parameters, state->buffers));
+  Apply(batch, options, state);
+  // A copy, as of the buffers.
+  return batch.loss.clone();
 }
 
 absl::StatusOr<double> Trainer::Train(const TrainingRecipe& recipe,
                                       const ImageSource& source,
                                       const TrainHooks& hooks,
-                                      TrainingState* state) {
+                                      TrainingState* state, uint32_t stage) {
   const int64_t count = source.size();
   const int64_t batches = (count + recipe.batch - 1) / recipe.batch;
+  const int64_t drop_step = DropStep(recipe, batches);
   std::vector<int64_t> order;
   int64_t epoch = -1;
   double loss = 0;
@@ -234,18 +238,16 @@ absl::StatusOr<double> Trainer::Train(const TrainingRecipe& recipe,
     const int64_t step = state->step;
     if (step / batches != epoch) {
       epoch = step / batches;
-      order = order_.At(static_cast<uint32_t>(epoch)).Permutation(count);
+      order = order_.At(static_cast<uint32_t>(epoch), stage).Permutation(count);
     }
-    if (recipe.recipe == Recipe::kDc && step == HalfStep(recipe)) {
-      state->momentum.zero_();
-    }
+    if (step == drop_step) state->momentum.zero_();
     const auto indices = absl::MakeConstSpan(order).subspan(
         step % batches * recipe.batch, recipe.batch);
-    const BatchKey key = {.a = static_cast<uint32_t>(step)};
+    const BatchKey key = {.a = static_cast<uint32_t>(step), .b = stage};
+    const StepOptions options = StepOptionsFor(recipe, step, batches);
     if ((step + 1) % stride != 0 && step + 1 < recipe.steps) {
-      DASM_ASSIGN_OR_RETURN(
-          const at::Tensor queued,
-          QueueStep(source, indices, StepOptionsFor(recipe, step), key, state));
+      DASM_ASSIGN_OR_RETURN(const at::Tensor queued,
+                            QueueStep(source, indices, options, key, state));
       unread = unread.defined() ? unread + queued : queued;
       continue;
     }
@@ -253,8 +255,7 @@ absl::StatusOr<double> Trainer::Train(const TrainingRecipe& recipe,
     const int wish = asked ? static_cast<int>(hooks.poll()) : 0;
     DASM_ASSIGN_OR_RETURN(
         const StepResult result,
-        TrainStep(source, indices, StepOptionsFor(recipe, step), key, state,
-                  wish));
+        TrainStep(source, indices, options, key, state, wish));
     if (unread.defined() && !std::isfinite(unread.item<double>())) {
       return NotFinite(unread.item<double>(), state->step);
     }
@@ -277,7 +278,24 @@ absl::StatusOr<double> Trainer::Train(const TrainingRecipe& recipe,
   return loss;
 }
 
-double LearningRate(const TrainingRecipe& recipe, int64_t step) {
+int64_t Passes(int64_t steps, int64_t batches) {
+  return (steps + batches - 1) / batches;
+}
+
+int64_t DropStep(const TrainingRecipe& recipe, int64_t batches) {
+  switch (recipe.recipe) {
+    case Recipe::kIdc:
+      return -1;
+    case Recipe::kDc:
+      return (int64_t{recipe.steps} + 1) / 2;
+    case Recipe::kTrajectory:
+      return ((Passes(recipe.steps, batches) - 1) / 2 + 2) * batches;
+  }
+  return -1;
+}
+
+double LearningRate(const TrainingRecipe& recipe, int64_t step,
+                    int64_t batches) {
   const int64_t steps = recipe.steps;
   double rate = recipe.learning_rate;
   switch (recipe.recipe) {
@@ -286,24 +304,27 @@ double LearningRate(const TrainingRecipe& recipe, int64_t step) {
       if (6 * step >= 5 * steps) rate *= 0.2;
       break;
     case Recipe::kDc:
-      if (step >= HalfStep(recipe)) rate *= 0.1;
+    case Recipe::kTrajectory:
+      if (step >= DropStep(recipe, batches)) rate *= 0.1;
       break;
   }
   return rate;
 }
 
-StepOptions StepOptionsFor(const TrainingRecipe& recipe, int64_t step) {
+StepOptions StepOptionsFor(const TrainingRecipe& recipe, int64_t step,
+                           int64_t batches) {
   StepOptions options;
-  options.learning_rate = LearningRate(recipe, step);
+  options.learning_rate = LearningRate(recipe, step, batches);
   options.momentum = recipe.momentum;
   options.weight_decay = recipe.weight_decay;
   options.cutmix = recipe.cutmix;
   options.dc_mnist = IsDcMnist(recipe);
   if (!options.dc_mnist) {
-    options.augmentation.flavour = recipe.recipe == Recipe::kDc
-                                       ? AugmentationFlavour::kDsa
-                                       : AugmentationFlavour::kIdc;
+    options.augmentation.flavour = recipe.recipe == Recipe::kIdc
+                                       ? AugmentationFlavour::kIdc
+                                       : AugmentationFlavour::kDsa;
     options.augmentation.operations = recipe.augmentation;
+    options.augmentation.align_corners = recipe.recipe == Recipe::kTrajectory;
   }
   return options;
 }

@@ -1,5 +1,5 @@
 // Trains a network on labelled images with SGD: evaluation, discriminators,
-// reference networks and IDC's network steps.
+// reference networks, experts and IDC's network steps.
 //
 // A batch is cut into slices of execution.train_group images (one slice where
 // the network has BatchNorm, which couples a batch). Ranks take slices
@@ -8,10 +8,14 @@
 // position (a, b): "<prefix>.augmentation", "<prefix>.cutmix"; Train also draws
 // from "<prefix>.init" and "<prefix>.order".
 //
+// The loss is the mean cross-entropy with the source's targets: labels, or the
+// probabilities of soft labels (which CutMix does not go with).
+//
 // Bytes: a step all-reduces ceil(|batch| / group) rows of P + B + 2 floats
 //   (gradient, buffers, loss, signal).
 // Errors: a non-finite loss is NUMERIC (failure class) with the step and leaves
-//   the state as it was before; those of the collective pass through.
+//   the state as it was before; soft labels with CutMix are INVALID_ARGUMENT;
+//   those of the collective pass through.
 // Threads: one object a rank, used by one thread; all ranks make the same
 //   calls. May throw c10::Error (out of memory).
 #ifndef DASM_WORKER_ENGINE_TRAINER_TRAINER_H_
@@ -56,6 +60,14 @@ struct BatchKey {
   uint32_t b = 0;
 };
 
+// What a batch gives, on the device. Views of one row.
+struct BatchGradient {
+  at::Tensor gradient;  // f32 [P], of the mean loss; without weight decay
+  at::Tensor buffers;   // f32 [B], the running statistics that it leaves
+  at::Tensor loss;      // f32 [], mean over the batch; unchecked
+  at::Tensor signal;    // f32 [], what rank 0 gave
+};
+
 struct StepResult {
   double loss = 0;  // mean over the batch, before the step
   int signal = 0;   // what rank 0 gave
@@ -78,6 +90,15 @@ class Trainer {
   Trainer(const Network* network, const ExecutionSpec& execution, uint64_t seed,
           const std::string& stream_prefix, Collective* collective,
           at::Device device = at::kCPU);
+
+  // The gradient of a batch at `parameters` [P], nothing else: what optimisers
+  // are made of. Equal keys give the same augmented batch. Running statistics
+  // start from `buffers` [B], which stay; they are frozen where the caller
+  // leaves the result's. Queued on a device: nothing is read back.
+  absl::StatusOr<BatchGradient> Gradient(
+      const ImageSource& source, absl::Span<const int64_t> indices,
+      const StepOptions& options, BatchKey key, const at::Tensor& parameters,
+      const at::Tensor& buffers, int signal = 0);
 
   // Random parameters from "<prefix>.init" at (a, b), on the device.
   TrainingState Start(uint32_t a = 0, uint32_t b = 0) const;
@@ -102,8 +123,11 @@ class Trainer {
   //   dc   DSA augmentation (or DC's own of digits when the list is exactly
   //        crop, scale, rotate), learning rate / 10 and momentum forgotten at
   //        half of the steps
+  //   trajectory  DSA augmentation with aligned corners; learning rate / 10 and
+  //        momentum forgotten at DropStep
   // The data are walked in epochs, each a new permutation from
-  // "<prefix>.order"; a short last batch is kept. A run resumed from a
+  // "<prefix>.order"; a short last batch is kept. Draws are keyed by (step,
+  // `stage`), permutations by (epoch, stage). A run resumed from a
   // checkpointed state ends with the same bits. On a device, hooks are called
   // and losses checked every kDeviceStride steps only, and a loss that is not
   // finite may have spoilt the state. Returns the last loss; CANCELLED with
@@ -111,20 +135,18 @@ class Trainer {
   static constexpr int64_t kDeviceStride = 16;
   absl::StatusOr<double> Train(const TrainingRecipe& recipe,
                                const ImageSource& source,
-                               const TrainHooks& hooks, TrainingState* state);
+                               const TrainHooks& hooks, TrainingState* state,
+                               uint32_t stage = 0);
 
  private:
   struct Batch;
   // Gradient of slice [begin, end) of the batch into `row`: P gradient values,
   // B buffer values, the loss, the signal.
   void ComputeSlice(const Batch& batch, int64_t begin, int64_t end,
-                    const TrainingState& state, at::Tensor row) const;
-  // The sum of all slices' rows.
-  absl::StatusOr<at::Tensor> SumBatch(const ImageSource& source,
-                                      absl::Span<const int64_t> indices,
-                                      const StepOptions& options, BatchKey key,
-                                      const TrainingState& state, int signal);
-  void Apply(const at::Tensor& sum, const StepOptions& options,
+                    const at::Tensor& parameters, const at::Tensor& buffers,
+                    at::Tensor row) const;
+  // Spoils the gradient.
+  void Apply(const BatchGradient& batch, const StepOptions& options,
              TrainingState* state) const;
 
   const Network* const network_;
@@ -137,10 +159,21 @@ class Trainer {
   const RandomStream cutmix_;
 };
 
+// Passes over the data that `steps` steps of `batches` batches a pass begin.
+int64_t Passes(int64_t steps, int64_t batches);
+
+// The first step at a tenth of the learning rate with a forgotten momentum, -1
+// for recipe idc; `batches` a pass. Recipe dc: the middle of the steps. Recipe
+// trajectory (Cazenavette et al. 2022): of E + 1 passes, pass E / 2 + 1
+// (counted from 0, rounded down) is the last at the full rate, so that 1001
+// passes drop after pass 501; three passes or fewer never drop.
+int64_t DropStep(const TrainingRecipe& recipe, int64_t batches);
 // The learning rate of 0-based `step`.
-double LearningRate(const TrainingRecipe& recipe, int64_t step);
+double LearningRate(const TrainingRecipe& recipe, int64_t step,
+                    int64_t batches);
 // The settings of 0-based `step`.
-StepOptions StepOptionsFor(const TrainingRecipe& recipe, int64_t step);
+StepOptions StepOptionsFor(const TrainingRecipe& recipe, int64_t step,
+                           int64_t batches);
 
 }  // namespace dasm
 

@@ -483,16 +483,16 @@ TEST(LearningRate, FallsAtTheStepsOfItsRecipe) {
   TrainingRecipe recipe;
   recipe.steps = 60;
   recipe.learning_rate = 0.01;
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 0), 0.01);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 39), 0.01);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 40), 0.002);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 49), 0.002);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 50), 0.0004);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 59), 0.0004);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 0, 7), 0.01);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 39, 7), 0.01);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 40, 7), 0.002);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 49, 7), 0.002);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 50, 7), 0.0004);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 59, 7), 0.0004);
   recipe.recipe = Recipe::kDc;
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 29), 0.01);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 30), 0.001);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 59), 0.001);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 29, 7), 0.01);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 30, 7), 0.001);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 59, 7), 0.001);
 }
 
 TEST(Trainer, DcForgetsItsMomentumAtHalf) {
@@ -528,15 +528,15 @@ TEST(Trainer, DcForgetsItsMomentumAtHalf) {
 TEST(StepOptions, AugmentationFollowsTheRecipe) {
   TrainingRecipe recipe = IdcRecipe(10);
   recipe.augmentation = {kRotate, kScale, kCrop};
-  StepOptions options = StepOptionsFor(recipe, 0);
+  StepOptions options = StepOptionsFor(recipe, 0, 7);
   EXPECT_FALSE(options.dc_mnist);
   EXPECT_EQ(options.augmentation.flavour, AugmentationFlavour::kIdc);
   recipe.recipe = Recipe::kDc;
-  options = StepOptionsFor(recipe, 0);
+  options = StepOptionsFor(recipe, 0, 7);
   EXPECT_TRUE(options.dc_mnist);
   EXPECT_TRUE(options.augmentation.operations.empty());
   recipe.augmentation.push_back(kColor);
-  options = StepOptionsFor(recipe, 0);
+  options = StepOptionsFor(recipe, 0, 7);
   EXPECT_FALSE(options.dc_mnist);
   EXPECT_EQ(options.augmentation.flavour, AugmentationFlavour::kDsa);
   EXPECT_EQ(options.augmentation.operations.size(), 4);
