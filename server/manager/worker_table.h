@@ -45,12 +45,12 @@ struct WorkerReport {
 };
 
 // What should run on a worker.
-struct Order {
+struct WorkOrder {
   ActionRecord action;
   int rank = 0;
 };
 struct Orders {
-  std::vector<Order> assignments;
+  std::vector<WorkOrder> assignments;
   std::vector<AttemptName> release;
   uint64_t generation = 0;
   bool draining = false;

@@ -45,7 +45,7 @@ WorkerReport FromProto(const w::SynchronizeRequest& request) {
   return report;
 }
 
-void ToProto(const Order& order, w::Assignment* proto) {
+void ToProto(const WorkOrder& order, w::Assignment* proto) {
   const ActionRecord& action = order.action;
   proto->set_task(action.key);
   proto->set_fence(action.fence);
@@ -68,6 +68,7 @@ void ToProto(const Order& order, w::Assignment* proto) {
     proto->set_checkpoint_size(blob.size_bytes);
   }
   proto->set_checkpoint_interval_seconds(action.checkpoint_interval);
+  proto->set_checkpoint_steps(action.checkpoint_steps);
   proto->set_numerics_class(action.numerics_class);
   for (const SourceFileRecord& source : action.source_files) {
     w::SourceFile* file = proto->add_source_files();
@@ -78,7 +79,7 @@ void ToProto(const Order& order, w::Assignment* proto) {
 }
 
 void ToProto(const Orders& orders, w::SynchronizeResponse* proto) {
-  for (const Order& order : orders.assignments) {
+  for (const WorkOrder& order : orders.assignments) {
     ToProto(order, proto->add_assignments());
   }
   for (const AttemptName& attempt : orders.release) {

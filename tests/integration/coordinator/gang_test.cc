@@ -33,7 +33,7 @@ v1::JobSpec Spec(int ranks, int min_ranks = 1) {
 
 struct Rank {
   ScriptedWorker* worker;
-  Order order;
+  WorkOrder order;
 };
 using Gang = std::map<int, Rank>;
 
@@ -43,7 +43,7 @@ Gang Running(const std::vector<ScriptedWorker*>& workers) {
   for (ScriptedWorker* worker : workers) worker->Synchronize();
   Gang gang;
   for (ScriptedWorker* worker : workers) {
-    for (const Order& order : worker->Synchronize().assignments) {
+    for (const WorkOrder& order : worker->Synchronize().assignments) {
       if (order.action.kind != DistillSegmentParameters::kKind) continue;
       EXPECT_FALSE(gang.contains(order.rank)) << "rank twice";
       gang[order.rank] = {worker, order};
@@ -65,7 +65,7 @@ Gang ReachGang(const std::vector<ScriptedWorker*>& workers) {
   for (bool more = true; more;) {
     more = false;
     for (ScriptedWorker* worker : workers) {
-      for (const Order& order : worker->Synchronize().assignments) {
+      for (const WorkOrder& order : worker->Synchronize().assignments) {
         if (order.action.kind == DistillSegmentParameters::kKind) continue;
         const absl::Status status = worker->Finish(order);
         EXPECT_TRUE(status.ok()) << status;

@@ -30,10 +30,10 @@ using ::testing::SizeIs;
 using ::testing::StartsWith;
 
 // The only assignment of `worker`, after a round.
-Order Only(ScriptedWorker* worker) {
+WorkOrder Only(ScriptedWorker* worker) {
   const Orders orders = worker->Synchronize();
   EXPECT_THAT(orders.assignments, SizeIs(1));
-  return orders.assignments.empty() ? Order{} : orders.assignments[0];
+  return orders.assignments.empty() ? WorkOrder{} : orders.assignments[0];
 }
 
 TEST(JobManager, AJobRunsFromSubmitToReport) {
@@ -138,10 +138,10 @@ TEST(JobManager, AResultOfAnOlderAttemptIsRefused) {
   Rig rig;
   ScriptedWorker lost(&rig, "lost");
   const std::string job = rig.Submit();
-  const Order old = Only(&lost);
+  const WorkOrder old = Only(&lost);
   rig.clock.Advance(kLease);
   ScriptedWorker next(&rig, "next");
-  const Order current = Only(&next);
+  const WorkOrder current = Only(&next);
   EXPECT_EQ(current.action.key, old.action.key);
   EXPECT_GT(current.action.fence, old.action.fence);
   const absl::Status late = lost.Finish(old);
@@ -161,7 +161,7 @@ TEST(JobManager, ALeaseIsRenewedByReceiptOfACall) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   rig.Submit();
-  const Order order = Only(&worker);
+  const WorkOrder order = Only(&worker);
   for (int i = 0; i < 5; ++i) {
     rig.clock.Advance(kLease - absl::Milliseconds(1));
     EXPECT_EQ(Only(&worker).action.fence, order.action.fence);
@@ -174,9 +174,9 @@ TEST(JobManager, ARestartedWorkerLosesItsAttemptAtOnce) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   rig.Submit();
-  const Order before = Only(&worker);
+  const WorkOrder before = Only(&worker);
   worker.Restart();
-  const Order after = Only(&worker);
+  const WorkOrder after = Only(&worker);
   EXPECT_EQ(after.action.key, before.action.key);
   EXPECT_EQ(after.action.fence, before.action.fence + 1);
   EXPECT_EQ(after.action.retries.at("NODE_LOST"), 1);
@@ -186,7 +186,7 @@ TEST(JobManager, AResultIsTakenOnceAndItsRepetitionAcknowledged) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   const std::string job = rig.Submit();
-  const Order order = Only(&worker);
+  const WorkOrder order = Only(&worker);
   EXPECT_TRUE(worker.Finish(order).ok());
   EXPECT_TRUE(worker.Finish(order).ok());
   rig.Restart();
@@ -205,7 +205,7 @@ TEST(JobManager, AResultWithoutItsBlobsIsRefusedAndTakenWhenTheyAreThere) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   rig.Submit();
-  const Order order = Only(&worker);
+  const WorkOrder order = Only(&worker);
   const std::string absent = absl::StrCat("sha256:", std::string(64, 'a'));
   const absl::Status missing =
       rig.manager->CommitResult("w", order.action.key, order.action.fence,
@@ -220,7 +220,7 @@ TEST(JobManager, AResultAfterTheCancelEntersTheCacheAndTheJobStaysCancelled) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   const std::string job = rig.Submit();
-  const Order order = Only(&worker);
+  const WorkOrder order = Only(&worker);
   const auto cancelled = rig.manager->CancelJob({"default", job}, "not needed");
   ASSERT_TRUE(cancelled.ok()) << cancelled.status();
   EXPECT_EQ(cancelled->state, JobState::kCancelled);
@@ -265,7 +265,7 @@ TEST(JobManager, TwoJobsShareOneRunAndACancelReleasesOneClaimOnly) {
   ScriptedWorker worker(&rig, "w", 4);
   const std::string first = rig.Submit();
   const std::string second = rig.Submit();
-  const Order shared = Only(&worker);
+  const WorkOrder shared = Only(&worker);
   EXPECT_EQ(rig.Metric("dasm_action_cache_requests_total{result=\"joined\"}"),
             1);
   ASSERT_TRUE(rig.manager->CancelJob({"default", first}, "").ok());
@@ -273,7 +273,7 @@ TEST(JobManager, TwoJobsShareOneRunAndACancelReleasesOneClaimOnly) {
   std::set<std::string> ran;
   for (Orders orders = worker.Synchronize(); !orders.assignments.empty();
        orders = worker.Synchronize()) {
-    for (const Order& order : orders.assignments) {
+    for (const WorkOrder& order : orders.assignments) {
       EXPECT_TRUE(ran.insert(order.action.key).second) << "ran twice";
       ASSERT_TRUE(worker.Finish(order).ok());
     }
@@ -288,7 +288,7 @@ TEST(JobManager, ASharedTaskRunsAtTheHighestPriorityOfItsJobs) {
   v1::JobSpec blocker = Rig::Spec();
   blocker.set_salt("blocker");
   rig.Submit(blocker);
-  const Order running = Only(&worker);
+  const WorkOrder running = Only(&worker);
   v1::JobSpec plain = Rig::Spec();
   plain.set_salt("plain");
   plain.mutable_resources()->set_priority(5);
@@ -298,7 +298,7 @@ TEST(JobManager, ASharedTaskRunsAtTheHighestPriorityOfItsJobs) {
   urgent.mutable_resources()->set_priority(9);
   rig.Submit(urgent);
   ASSERT_TRUE(worker.Finish(running).ok());
-  const Order next = Only(&worker);
+  const WorkOrder next = Only(&worker);
   EXPECT_EQ(next.action.key, rig.GetTask(low, "prepare").task.action_key);
 }
 
@@ -344,7 +344,7 @@ TEST(JobManager, ABadBlobOfAFinishedJobIsMadeAgainAndTheJobStaysDone) {
       rig.GetTask(job, "assemble").action.outputs.at("synthetic").blob.digest;
   ASSERT_TRUE(rig.blobs->Remove(digest).ok());
   rig.manager->ReportBadBlob(digest);
-  const Order again = Only(&worker);
+  const WorkOrder again = Only(&worker);
   EXPECT_EQ(again.action.kind, "assemble");
   EXPECT_EQ(rig.State(job), JobState::kSucceeded);
   ASSERT_TRUE(worker.Finish(again).ok());
@@ -357,14 +357,14 @@ TEST(JobManager, ATaskWaitsWhileItsLostInputIsMadeAgain) {
   ScriptedWorker worker(&rig, "w");
   const std::string job = rig.Submit();
   ASSERT_TRUE(worker.Finish(Only(&worker)).ok());
-  const Order consumer = Only(&worker);
+  const WorkOrder consumer = Only(&worker);
   ASSERT_FALSE(consumer.action.inputs.empty());
   const std::string input = consumer.action.inputs.begin()->second.digest;
   ASSERT_TRUE(rig.blobs->Remove(input).ok());
   rig.manager->ReportBadBlob(input);
   ASSERT_TRUE(worker.Fail(consumer, FailureClass::kStorage).ok());
   rig.clock.Advance(absl::Seconds(2));
-  const Order producer = Only(&worker);
+  const WorkOrder producer = Only(&worker);
   EXPECT_EQ(producer.action.kind, "prepare_dataset");
   ASSERT_TRUE(worker.Finish(producer).ok());
   worker.RunAll();
@@ -375,13 +375,13 @@ TEST(JobManager, ABadCheckpointIsForgottenAndTheOlderOneUsed) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   rig.Submit();
-  const Order order = Only(&worker);
+  const WorkOrder order = Only(&worker);
   ASSERT_TRUE(worker.Checkpoint(order, 10).ok());
   ASSERT_TRUE(worker.Checkpoint(order, 20).ok());
   const std::string newest = Only(&worker).action.checkpoints[0].blob.digest;
   rig.manager->ReportBadBlob(newest);
   rig.Settle();
-  const Order after = Only(&worker);
+  const WorkOrder after = Only(&worker);
   ASSERT_THAT(after.action.checkpoints, SizeIs(1));
   EXPECT_EQ(after.action.checkpoints[0].step, 10);
 }
@@ -390,7 +390,7 @@ TEST(JobManager, TheTwoNewestCheckpointsAreKeptAndTheirBlobsOnly) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   rig.Submit();
-  const Order order = Only(&worker);
+  const WorkOrder order = Only(&worker);
   std::vector<std::string> digests;
   for (int step : {10, 20, 30}) {
     ASSERT_TRUE(worker.Checkpoint(order, step).ok());
@@ -433,7 +433,7 @@ TEST(JobManager, ABudgetEndsTheJobAndACheckpointRestoresIt) {
   EXPECT_EQ(rig.Metric("dasm_retries_total{cause=\"COLLECTIVE\"}"), 10);
   // A new job starts with a whole budget and the checkpoint.
   rig.Submit();
-  const Order again = Only(&worker);
+  const WorkOrder again = Only(&worker);
   EXPECT_EQ(again.action.checkpoints[0].step, 100);
   EXPECT_THAT(again.action.retries, IsEmpty());
 }
@@ -470,7 +470,7 @@ TEST(JobManager, ADeviceFaultIsTriedOnAnotherWorker) {
   ScriptedWorker broken(&rig, "a");
   ScriptedWorker sound(&rig, "b");
   rig.Submit();
-  const Order order = Only(&broken);
+  const WorkOrder order = Only(&broken);
   sound.Synchronize();
   ASSERT_TRUE(broken.Fail(order, FailureClass::kDeviceFault).ok());
   EXPECT_THAT(broken.Synchronize().assignments, IsEmpty());
@@ -481,7 +481,7 @@ TEST(JobManager, ADrainedWorkerIsAskedToReleaseAndTakesNothingNew) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   const std::string job = rig.Submit();
-  const Order order = Only(&worker);
+  const WorkOrder order = Only(&worker);
   ASSERT_TRUE(rig.manager->DrainWorker("w", true).ok());
   const Orders draining = worker.Synchronize();
   EXPECT_TRUE(draining.draining);
@@ -532,7 +532,7 @@ TEST(JobManager, AWorkerThatStaysSilentAfterARestartLosesItsTask) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   rig.Submit();
-  const Order old = Only(&worker);
+  const WorkOrder old = Only(&worker);
   rig.Restart();
   ScriptedWorker other(&rig, "x");
   EXPECT_THAT(other.Synchronize().assignments, IsEmpty());
@@ -544,7 +544,7 @@ TEST(JobManager, AFailedCommitLosesNothingThatWasAcknowledged) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   const std::string job = rig.Submit();
-  const Order order = Only(&worker);
+  const WorkOrder order = Only(&worker);
   rig.store->Inject(FaultyJobStore::Method::kCommit,
                     {.status = absl::ResourceExhaustedError("disk full")});
   const absl::Status failed = worker.Finish(order);
@@ -565,7 +565,7 @@ TEST(JobManager, ACommitThatWasDoneButAnsweredWithAnErrorIsFoundAgain) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   const std::string job = rig.Submit();
-  const Order order = Only(&worker);
+  const WorkOrder order = Only(&worker);
   rig.store->Inject(
       FaultyJobStore::Method::kCommit,
       {.status = absl::UnavailableError("lost answer"), .executed = true});
@@ -591,7 +591,7 @@ TEST(JobManager, AFailedPlacementIsNeverHandedOut) {
                      }});
   const std::string job = rig.Submit();
   rig.clock.Advance(absl::Seconds(2));
-  const Order order = Only(&worker);
+  const WorkOrder order = Only(&worker);
   EXPECT_EQ(order.action.fence, 1u);
   EXPECT_EQ(rig.store->GetAction(order.action.key)->fence, 1u);
   worker.RunAll();
@@ -602,7 +602,7 @@ TEST(JobManager, ANearlyFullStoreTakesNoNewWorkAndGoesOnReading) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   const std::string job = rig.Submit();
-  const Order order = Only(&worker);
+  const WorkOrder order = Only(&worker);
   rig.free_bytes = 1000;
   rig.clock.Advance(absl::Seconds(1));
   const auto refused =
@@ -626,7 +626,7 @@ TEST(JobManager, TelemetryKeepsFiniteValuesOfAttemptsThatExist) {
   Rig rig;
   ScriptedWorker worker(&rig, "w");
   const std::string job = rig.Submit();
-  const Order order = Only(&worker);
+  const WorkOrder order = Only(&worker);
   TelemetryReport report;
   report.action_key = order.action.key;
   report.fence = order.action.fence;

@@ -145,7 +145,7 @@ Orders ScriptedWorker::Synchronize() {
     DASM_CHECK(answer.ok());
     orders = *std::move(answer);
     report.running.clear();
-    for (const Order& order : orders.assignments) {
+    for (const WorkOrder& order : orders.assignments) {
       report.running.push_back(
           {order.action.key, order.action.fence, order.rank});
     }
@@ -165,7 +165,7 @@ Orders ScriptedWorker::Synchronize() {
   return orders;
 }
 
-absl::Status ScriptedWorker::Finish(const Order& order) {
+absl::Status ScriptedWorker::Finish(const WorkOrder& order) {
   const ActionRecord& action = order.action;
   const ScriptedResult result = WorkOn(action.kind, action.key);
   std::map<std::string, OutputRecord> outputs;
@@ -179,13 +179,13 @@ absl::Status ScriptedWorker::Finish(const Order& order) {
                                      1.5);
 }
 
-absl::Status ScriptedWorker::Fail(const Order& order, FailureClass failure,
+absl::Status ScriptedWorker::Fail(const WorkOrder& order, FailureClass failure,
                                   const std::string& message) {
   return rig_->manager->ReportFailure(report.worker, order.action.key,
                                       order.action.fence, failure, message);
 }
 
-absl::Status ScriptedWorker::Checkpoint(const Order& order, int64_t step) {
+absl::Status ScriptedWorker::Checkpoint(const WorkOrder& order, int64_t step) {
   const std::string bytes =
       absl::StrCat(order.action.key, "/checkpoint/", step);
   const auto digest = WriteBlob(rig_->blobs.get(), bytes);
@@ -203,7 +203,7 @@ int ScriptedWorker::RunAll() {
   for (;;) {
     Synchronize();
     if (orders.assignments.empty()) return finished;
-    for (const Order& order : orders.assignments) {
+    for (const WorkOrder& order : orders.assignments) {
       const absl::Status status = Finish(order);
       DASM_CHECK(status.ok());
       ++finished;

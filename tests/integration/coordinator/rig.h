@@ -74,10 +74,10 @@ class ScriptedWorker {
   void Restart();
 
   // The scripted result of an assignment.
-  absl::Status Finish(const Order& order);
-  absl::Status Fail(const Order& order, FailureClass failure,
+  absl::Status Finish(const WorkOrder& order);
+  absl::Status Fail(const WorkOrder& order, FailureClass failure,
                     const std::string& message = "as scripted");
-  absl::Status Checkpoint(const Order& order, int64_t step);
+  absl::Status Checkpoint(const WorkOrder& order, int64_t step);
   // Synchronizes and finishes until nothing is assigned any more; how many
   // tasks it finished.
   int RunAll();
