@@ -14,13 +14,14 @@
 namespace dasm {
 namespace {
 
-struct Split {
+struct LabelledBytes {
   std::vector<uint8_t> images;
   std::vector<int64_t> labels;
 };
 
-Split MakeSplit(const TinyData& data, int per_class, const char* stream) {
-  Split split;
+LabelledBytes MakeSplit(const TinyData& data, int per_class,
+                        const char* stream) {
+  LabelledBytes split;
   const RandomStream noise(11, stream);
   for (int i = 0; i < per_class * data.classes; ++i) {
     const int label = i % data.classes;
@@ -47,8 +48,8 @@ void Store(const std::string& path, const std::string& bytes) {
 }  // namespace
 
 std::string TinyDatasetBlob(const TinyData& data) {
-  const Split train = MakeSplit(data, data.train_per_class, "train");
-  const Split test = MakeSplit(data, data.test_per_class, "test");
+  const LabelledBytes train = MakeSplit(data, data.train_per_class, "train");
+  const LabelledBytes test = MakeSplit(data, data.test_per_class, "test");
   std::map<std::string, TensorView> tensors;
   for (const auto& [name, split] :
        {std::pair("train", &train), std::pair("test", &test)}) {
