@@ -454,6 +454,116 @@ absl::Status WriteSafetensors(
   return writer->Commit();
 }
 
+struct SafetensorsWriter::State {
+  struct Place {
+    int64_t begin;  // in the file
+    TensorView view;
+  };
+
+  std::string path;
+  std::string temporary;
+  int fd = -1;
+  int64_t missing = 0;  // bytes to be written
+  int64_t size = 0;
+  std::map<std::string, Place> tensors;
+  void* mapping = nullptr;
+
+  ~State() {
+    if (mapping != nullptr) munmap(mapping, size);
+    if (fd < 0) return;
+    close(fd);
+    unlink(temporary.c_str());
+  }
+
+  absl::Status Put(std::string_view bytes, int64_t at) const {
+    while (!bytes.empty()) {
+      const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), at);
+      if (written < 0) {
+        if (errno == EINTR) continue;
+        return ErrnoStatus(errno, absl::StrCat("cannot write ", path));
+      }
+      bytes.remove_prefix(written);
+      at += written;
+    }
+    return absl::OkStatus();
+  }
+};
+
+SafetensorsWriter::SafetensorsWriter(std::unique_ptr<State> state)
+    : state_(std::move(state)) {}
+
+SafetensorsWriter::~SafetensorsWriter() = default;
+
+absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
+    const std::string& path, const std::map<std::string, TensorView>& tensors,
+    const std::map<std::string, std::string>& metadata) {
+  DASM_ASSIGN_OR_RETURN(const Layout layout, LayOut(tensors, metadata));
+  auto state = std::make_unique<State>();
+  state->path = path;
+  const size_t slash = path.rfind('/');
+  const size_t name = slash == std::string::npos ? 0 : slash + 1;
+  state->temporary = absl::StrCat(
+      path.substr(0, name),
+      absl::string_view(kTemporaryPrefix.data(), kTemporaryPrefix.size()),
+      path.substr(name));
+  state->fd = open(state->temporary.c_str(),
+                   O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (state->fd < 0) {
+    return ErrnoStatus(errno, absl::StrCat("cannot create ", path));
+  }
+  int64_t end = layout.header.size();
+  for (const TensorView* view : layout.order) {
+    for (const auto& [key, tensor] : tensors) {
+      if (&tensor == view) state->tensors[key] = {end, tensor};
+    }
+    end += view->size_bytes();
+  }
+  state->size = end;
+  state->missing = end - static_cast<int64_t>(layout.header.size());
+  if (ftruncate(state->fd, end) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("cannot write ", path));
+  }
+  DASM_RETURN_IF_ERROR(state->Put(layout.header, 0));
+  return std::unique_ptr<SafetensorsWriter>(
+      new SafetensorsWriter(std::move(state)));
+}
+
+absl::Status SafetensorsWriter::Write(const std::string& name, int64_t offset,
+                                      std::string_view bytes) {
+  const State::Place& place = state_->tensors.at(name);
+  DASM_CHECK(offset >= 0 && offset + static_cast<int64_t>(bytes.size()) <=
+                                place.view.size_bytes());
+  state_->missing -= bytes.size();
+  return state_->Put(bytes, place.begin + offset);
+}
+
+absl::StatusOr<TensorView> SafetensorsWriter::View(const std::string& name) {
+  if (state_->mapping == nullptr) {
+    void* mapping =
+        mmap(nullptr, state_->size, PROT_READ, MAP_SHARED, state_->fd, 0);
+    if (mapping == MAP_FAILED) return ErrnoStatus(errno, state_->path);
+    state_->mapping = mapping;
+  }
+  const State::Place& place = state_->tensors.at(name);
+  TensorView view = place.view;
+  view.data = static_cast<const char*>(state_->mapping) + place.begin;
+  return view;
+}
+
+absl::Status SafetensorsWriter::Commit() {
+  if (state_->missing != 0) {
+    return absl::InternalError(absl::StrCat(state_->path, ": ", state_->missing,
+                                            " bytes were never written"));
+  }
+  if (fsync(state_->fd) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("cannot sync ", state_->path));
+  }
+  DASM_RETURN_IF_ERROR(
+      LocalFileSystem()->Rename(state_->temporary, state_->path));
+  close(std::exchange(state_->fd, -1));
+  return absl::OkStatus();
+}
+
 std::string SerializeSafetensors(
     const std::map<std::string, TensorView>& tensors,
     const std::map<std::string, std::string>& metadata) {

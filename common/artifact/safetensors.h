@@ -68,6 +68,35 @@ class SafetensorsFile {
 absl::Status WriteSafetensors(
     const std::string& path, const std::map<std::string, TensorView>& tensors,
     const std::map<std::string, std::string>& metadata = {});
+// The same file for tensors that are too large to be held: shapes first, then
+// their bytes in any order.
+//
+// Errors: as WriteSafetensors and FileSystem. Threads: used by one.
+class SafetensorsWriter {
+ public:
+  // `tensors` without data.
+  static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(
+      const std::string& path, const std::map<std::string, TensorView>& tensors,
+      const std::map<std::string, std::string>& metadata = {});
+  // The file is gone unless committed.
+  ~SafetensorsWriter();
+
+  // Bytes [offset, offset + bytes.size()) of a tensor; each byte once.
+  absl::Status Write(const std::string& name, int64_t offset,
+                     std::string_view bytes);
+  // A tensor as it is so far, mapped: what is not written yet is zero. Lives as
+  // long as this object.
+  absl::StatusOr<TensorView> View(const std::string& name);
+  // Synced and renamed to the path, once. INTERNAL when bytes are missing.
+  absl::Status Commit();
+
+ private:
+  struct State;
+  explicit SafetensorsWriter(std::unique_ptr<State> state);
+
+  const std::unique_ptr<State> state_;
+};
+
 // The same bytes; names and values must be fit for WriteSafetensors.
 std::string SerializeSafetensors(
     const std::map<std::string, TensorView>& tensors,

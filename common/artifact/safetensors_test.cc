@@ -85,6 +85,51 @@ TEST(Safetensors, WhatIsWrittenIsReadBack) {
   }
 }
 
+TEST(SafetensorsWriter, PiecesInAnyOrderGiveTheBytesOfTheWhole) {
+  const Example example;
+  const auto directory = *TemporaryDirectory::Create();
+  const std::string whole = absl::StrCat(directory->path(), "/whole");
+  const std::string pieces = absl::StrCat(directory->path(), "/pieces");
+  const std::map<std::string, std::string> metadata = {{"note", "x"}};
+  ASSERT_TRUE(WriteSafetensors(whole, example.tensors(), metadata).ok());
+
+  std::map<std::string, TensorView> shapes = example.tensors();
+  for (auto& [name, view] : shapes) view.data = nullptr;
+  auto writer = SafetensorsWriter::Create(pieces, shapes, metadata);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  const auto put = [&](const std::string& name, int64_t from, int64_t to) {
+    const auto* bytes =
+        static_cast<const char*>(example.tensors().at(name).data);
+    const absl::Status status =
+        (*writer)->Write(name, from, std::string_view(bytes + from, to - from));
+    EXPECT_TRUE(status.ok()) << status;
+  };
+  put("pixels", 16, 24);
+  for (const char* name : {"labels", "segment", "mask", "scale"}) {
+    put(name, 0, shapes.at(name).size_bytes());
+  }
+  EXPECT_EQ((*writer)->Commit().code(), absl::StatusCode::kInternal);
+  EXPECT_FALSE(LocalFileSystem()->Exists(pieces));
+  put("pixels", 0, 16);
+  const auto view = (*writer)->View("pixels");
+  ASSERT_TRUE(view.ok()) << view.status();
+  EXPECT_EQ(std::memcmp(view->data, example.pixels.data(), 24), 0);
+  ASSERT_TRUE((*writer)->Commit().ok());
+  EXPECT_EQ(*LocalFileSystem()->Read(pieces), *LocalFileSystem()->Read(whole));
+}
+
+TEST(SafetensorsWriter, NothingIsLeftOfAFileThatIsNotCommitted) {
+  const auto directory = *TemporaryDirectory::Create();
+  const Example example;
+  ASSERT_TRUE(
+      SafetensorsWriter::Create(directory->path() + "/x", example.tensors())
+          .ok());
+  EXPECT_TRUE(LocalFileSystem()->List(directory->path())->empty());
+  EXPECT_FALSE(
+      SafetensorsWriter::Create("/nonexistent/folder/x", example.tensors())
+          .ok());
+}
+
 TEST(Safetensors, FileAndMemoryAreTheSameBytes) {
   const Example example;
   const auto directory = *TemporaryDirectory::Create();

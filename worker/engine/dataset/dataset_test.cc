@@ -65,7 +65,10 @@ TEST_F(ImageDataTest, GathersAndNormalises) {
   EXPECT_EQ((*data)->name(), "tiny");
   EXPECT_EQ((*data)->classes(), 3);
   EXPECT_EQ((*data)->shape(), (ImageShape{2, 5, 4}));
-  const ByteImages& train = (*data)->train();
+  ASSERT_NE((*data)->train_bytes(), nullptr);
+  const ByteImages& train = *(*data)->train_bytes();
+  EXPECT_EQ((*data)->preprocessing(), Preprocessing::kNormalize);
+  EXPECT_EQ((*data)->validation(), nullptr);
   EXPECT_EQ(train.size(), 6);
   EXPECT_EQ((*data)->test().size(), 3);
   EXPECT_EQ((*data)->train_by_class(),
@@ -81,6 +84,31 @@ TEST_F(ImageDataTest, GathersAndNormalises) {
   EXPECT_FLOAT_EQ(normalised[1][1][0][0].item<float>(),
                   (20 / 255.0f - 0.5f) / 0.125f);
   EXPECT_TRUE(train.Labels(chosen).equal(at::tensor({2, 0, 2}, at::kLong)));
+}
+
+TEST_F(ImageDataTest, WhitenedImagesAreTakenAsTheyAre) {
+  const at::Tensor images = TestTensor({6, 2, 5, 4}).to(at::kFloat) * 3;
+  tensors_["train_images"] = images;
+  tensors_["test_images"] = images.narrow(0, 0, 3).contiguous();
+  metadata_["preprocessing"] = "zca";
+  const auto data = ImageData::Open(Write(tensors_, metadata_));
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ((*data)->preprocessing(), Preprocessing::kZca);
+  EXPECT_EQ((*data)->train_bytes(), nullptr);
+  EXPECT_TRUE((*data)->train().Normalised({4, 0}).equal(
+      images.index_select(0, at::tensor({4, 0}, at::kLong))));
+  EXPECT_TRUE((*data)->normalization().Apply(images).equal(images));
+  EXPECT_EQ((*data)->train_by_class()[2], (std::vector<int64_t>{1, 4, 5}));
+}
+
+TEST_F(ImageDataTest, ValidationIsASplitOfItsOwn) {
+  tensors_["validation_images"] = Bytes({2, 2, 5, 4});
+  tensors_["validation_labels"] = at::tensor({2, 0}, at::kLong);
+  const auto data = ImageData::Open(Write(tensors_, metadata_));
+  ASSERT_TRUE(data.ok()) << data.status();
+  ASSERT_NE((*data)->validation(), nullptr);
+  EXPECT_EQ((*data)->validation()->labels(), (std::vector<int64_t>{2, 0}));
+  EXPECT_EQ((*data)->train().size(), 6);
 }
 
 TEST_F(ImageDataTest, RefusesBlobsOfAnotherShape) {
@@ -111,6 +139,14 @@ TEST_F(ImageDataTest, RefusesBlobsOfAnotherShape) {
   expect_refused("train_images");
   tensors_ = tensors;
 
+  metadata_["preprocessing"] = "zca";
+  expect_refused("train_images");
+  metadata_["preprocessing"] = "pca";
+  expect_refused("unknown preprocessing \"pca\"");
+  metadata_ = metadata;
+  tensors_["validation_images"] = Bytes({2, 2, 5, 4});
+  expect_refused("validation_labels");
+  tensors_ = tensors;
   metadata_["mean"] = "[0.5]";
   expect_refused("2 channels");
   metadata_ = metadata;

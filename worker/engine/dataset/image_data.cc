@@ -2,12 +2,14 @@
 
 #include <ATen/ATen.h>
 
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "worker/engine/dataset/tensor_view.h"
 
 namespace dasm {
 namespace {
@@ -50,22 +52,38 @@ absl::StatusOr<std::vector<double>> ChannelValues(const SafetensorsFile& file,
   return values;
 }
 
-struct Split {
-  const uint8_t* bytes;
+struct StoredSplit {
+  TensorView images;
   ImageShape shape;
   std::vector<int64_t> labels;
 };
 
-absl::StatusOr<Split> ReadSplit(const SafetensorsFile& file,
-                                const std::string& path,
-                                const std::string& name, int classes) {
+bool HasSplit(const SafetensorsFile& file, const std::string& name) {
+  return file.tensors().contains(absl::StrCat(name, "_images"));
+}
+
+absl::StatusOr<Preprocessing> ReadPreprocessing(const SafetensorsFile& file,
+                                                const std::string& path) {
+  const auto found = file.metadata().find("preprocessing");
+  if (found == file.metadata().end()) return Preprocessing::kNormalize;
+  for (Preprocessing value : {Preprocessing::kNormalize, Preprocessing::kZca}) {
+    if (nlohmann::json(value) == found->second) return value;
+  }
+  return BadData(path, absl::StrCat("unknown preprocessing \"", found->second,
+                                    "\"; prepare the data set again"));
+}
+
+absl::StatusOr<StoredSplit> ReadSplit(const SafetensorsFile& file,
+                                      const std::string& path,
+                                      const std::string& name, DType pixels,
+                                      int classes) {
   const auto get = [&](const std::string& tensor, DType dtype,
                        int dimensions) -> absl::StatusOr<TensorView> {
     auto view = file.Get(absl::StrCat(name, tensor), dtype, dimensions);
     if (!view.ok()) return BadData(path, view.status().message());
     return view;
   };
-  DASM_ASSIGN_OR_RETURN(const TensorView images, get("_images", DType::kU8, 4));
+  DASM_ASSIGN_OR_RETURN(const TensorView images, get("_images", pixels, 4));
   DASM_ASSIGN_OR_RETURN(const TensorView labels,
                         get("_labels", DType::kI64, 1));
   if (images.shape[0] != labels.shape[0] || images.shape[0] == 0) {
@@ -73,8 +91,8 @@ absl::StatusOr<Split> ReadSplit(const SafetensorsFile& file,
                    absl::StrCat(images.shape[0], " ", name, " images and ",
                                 labels.shape[0], " labels"));
   }
-  Split split;
-  split.bytes = static_cast<const uint8_t*>(images.data);
+  StoredSplit split;
+  split.images = images;
   split.shape = {static_cast<int>(images.shape[1]),
                  static_cast<int>(images.shape[2]),
                  static_cast<int>(images.shape[3])};
@@ -162,14 +180,24 @@ absl::StatusOr<std::unique_ptr<ImageData>> ImageData::Open(
                         ChannelValues(*data->file_, path, "mean"));
   DASM_ASSIGN_OR_RETURN(data->normalization_.std,
                         ChannelValues(*data->file_, path, "std"));
-  DASM_ASSIGN_OR_RETURN(
-      Split train, ReadSplit(*data->file_, path, "train", data->classes()));
-  DASM_ASSIGN_OR_RETURN(Split test,
-                        ReadSplit(*data->file_, path, "test", data->classes()));
-  if (train.shape != test.shape) {
-    return BadData(path, "training and test images differ in shape");
+  DASM_ASSIGN_OR_RETURN(data->preprocessing_,
+                        ReadPreprocessing(*data->file_, path));
+  const bool whitened = data->preprocessing_ == Preprocessing::kZca;
+  std::map<std::string, StoredSplit> splits;
+  for (const char* split : {"train", "test", "validation"}) {
+    if (split == absl::string_view("validation") &&
+        !HasSplit(*data->file_, split))
+      continue;
+    DASM_ASSIGN_OR_RETURN(
+        splits[split],
+        ReadSplit(*data->file_, path, split,
+                  whitened ? DType::kF32 : DType::kU8, data->classes()));
+    if (splits[split].shape != splits["train"].shape) {
+      return BadData(path, absl::StrCat("training and ", split,
+                                        " images differ in shape"));
+    }
   }
-  const size_t channels = train.shape.channels;
+  const size_t channels = splits["train"].shape.channels;
   if (data->normalization_.mean.size() != channels ||
       data->normalization_.std.size() != channels) {
     return BadData(path, absl::StrCat("expected a mean and a std for each of ",
@@ -178,15 +206,35 @@ absl::StatusOr<std::unique_ptr<ImageData>> ImageData::Open(
   for (double std : data->normalization_.std) {
     if (!(std > 0)) return BadData(path, "a std is not positive");
   }
-  data->train_by_class_.resize(data->classes());
-  for (size_t i = 0; i < train.labels.size(); ++i) {
-    data->train_by_class_[train.labels[i]].push_back(i);
+  if (whitened) {
+    data->normalization_ = {std::vector<double>(channels, 0),
+                            std::vector<double>(channels, 1)};
   }
-  data->train_ = std::make_unique<ByteImages>(
-      train.bytes, train.shape, std::move(train.labels), data->normalization_);
-  data->test_ = std::make_unique<ByteImages>(
-      test.bytes, test.shape, std::move(test.labels), data->normalization_);
+  const std::vector<int64_t>& labels = splits["train"].labels;
+  data->train_by_class_.resize(data->classes());
+  for (size_t i = 0; i < labels.size(); ++i) {
+    data->train_by_class_[labels[i]].push_back(i);
+  }
+  const auto source = [&](const char* name) -> std::unique_ptr<ImageSource> {
+    const auto found = splits.find(name);
+    if (found == splits.end()) return nullptr;
+    StoredSplit& split = found->second;
+    if (whitened) {
+      return std::make_unique<TensorSource>(BorrowTensor(split.images),
+                                            std::move(split.labels));
+    }
+    return std::make_unique<ByteImages>(
+        static_cast<const uint8_t*>(split.images.data), split.shape,
+        std::move(split.labels), data->normalization_);
+  };
+  data->train_ = source("train");
+  data->test_ = source("test");
+  data->validation_ = source("validation");
   return data;
+}
+
+const ByteImages* ImageData::train_bytes() const {
+  return dynamic_cast<const ByteImages*>(train_.get());
 }
 
 }  // namespace dasm

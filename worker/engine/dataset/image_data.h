@@ -1,6 +1,6 @@
 // A prepared data set: the `dataset` blob of common/spec/task_parameters.h,
-// memory-mapped. Pixels stay bytes; batches become fp32 when they are asked
-// for, so memory is that of the file.
+// memory-mapped. Pixels stay in the file, as bytes that become fp32 in a batch
+// or as whitened fp32, so memory is that of the file.
 #ifndef DASM_WORKER_ENGINE_DATASET_IMAGE_DATA_H_
 #define DASM_WORKER_ENGINE_DATASET_IMAGE_DATA_H_
 
@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/artifact/safetensors.h"
+#include "common/spec/job_spec.h"
 #include "worker/engine/dataset/image_source.h"
 
 namespace dasm {
@@ -25,7 +26,7 @@ struct Normalization {
   at::Tensor Apply(const at::Tensor& pixels) const;
 };
 
-// One split. Borrows the mapped file of its ImageData.
+// One split of bytes. Borrows the mapped file of its ImageData.
 class ByteImages final : public ImageSource {
  public:
   ByteImages(const uint8_t* bytes, ImageShape shape,
@@ -61,9 +62,16 @@ class ImageData {
   const std::vector<std::string>& class_names() const { return class_names_; }
   int classes() const { return static_cast<int>(class_names_.size()); }
   ImageShape shape() const { return train_->shape(); }
+  // kZca: whitened, of any range. Nothing is left to normalise then, and
+  // normalization() is the identity.
+  Preprocessing preprocessing() const { return preprocessing_; }
   const Normalization& normalization() const { return normalization_; }
-  const ByteImages& train() const { return *train_; }
-  const ByteImages& test() const { return *test_; }
+  const ImageSource& train() const { return *train_; }
+  const ImageSource& test() const { return *test_; }
+  // Held out of the training images; null without.
+  const ImageSource* validation() const { return validation_.get(); }
+  // The training images as they were; null when whitened.
+  const ByteImages* train_bytes() const;
   // By class, the ascending indices of its training images.
   const std::vector<std::vector<int64_t>>& train_by_class() const {
     return train_by_class_;
@@ -75,9 +83,11 @@ class ImageData {
   std::unique_ptr<SafetensorsFile> file_;
   std::string name_;
   std::vector<std::string> class_names_;
+  Preprocessing preprocessing_ = Preprocessing::kNormalize;
   Normalization normalization_;
-  std::unique_ptr<ByteImages> train_;
-  std::unique_ptr<ByteImages> test_;
+  std::unique_ptr<ImageSource> train_;
+  std::unique_ptr<ImageSource> test_;
+  std::unique_ptr<ImageSource> validation_;
   std::vector<std::vector<int64_t>> train_by_class_;
 };
 

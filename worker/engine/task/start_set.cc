@@ -39,7 +39,8 @@ absl::StatusOr<SetData> DrawStart(const StartOptions& options,
     }
     const std::vector<int64_t> drawn = DrawSources(
         {options.seed, label, n * tiles}, candidates, pool.weights, used);
-    images.push_back(PasteTiles(data.train().Pixels(drawn), options.factor));
+    images.push_back(
+        PasteTiles(data.train_bytes()->Pixels(drawn), options.factor));
     sources.push_back(at::tensor(drawn, at::kLong).view({n, tiles}));
   }
   SetData set;
