@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "common/artifact/safetensors.h"
 #include "common/base/file_system.h"
+#include "common/base/random_stream.h"
 #include "common/base/status_macros.h"
 #include "common/dataset/cifar_binary.h"
 #include "common/dataset/data_error.h"
@@ -184,6 +185,37 @@ void Measure(const ImageSet& set, std::vector<double>* mean,
   }
 }
 
+// Moves a share of each class from the training images to the validation
+// images. Which ones follows from the labels alone.
+void HoldOut(double share, Dataset* dataset) {
+  ImageSet& train = dataset->train;
+  std::vector<std::vector<int64_t>> by_class(dataset->classes.size());
+  for (int64_t i = 0; i < train.count; ++i) {
+    by_class[train.labels[i]].push_back(i);
+  }
+  std::vector<bool> held_out(train.count);
+  const RandomStream stream(/*seed=*/0, "dataset.validation");
+  for (size_t c = 0; c < by_class.size(); ++c) {
+    const auto count = static_cast<int64_t>(by_class[c].size());
+    const std::vector<int64_t> order =
+        stream.At(static_cast<uint32_t>(c)).Permutation(count);
+    const auto held = static_cast<int64_t>(share * static_cast<double>(count));
+    for (int64_t k = 0; k < held; ++k) held_out[by_class[c][order[k]]] = true;
+  }
+  const int64_t bytes = int64_t{train.channels} * train.height * train.width;
+  ImageSet kept = {0, train.channels, train.height, train.width, {}, {}};
+  dataset->validation = kept;
+  kept.images.reserve(train.images.size());
+  for (int64_t i = 0; i < train.count; ++i) {
+    ImageSet& to = held_out[i] ? dataset->validation : kept;
+    const auto begin = train.images.begin() + i * bytes;
+    to.images.insert(to.images.end(), begin, begin + bytes);
+    to.labels.push_back(train.labels[i]);
+    ++to.count;
+  }
+  train = std::move(kept);
+}
+
 absl::Status SetNormalisation(const PrepareDatasetParameters& parameters,
                               const std::vector<ResolvedFile>& files,
                               Dataset* dataset) {
@@ -262,6 +294,16 @@ absl::StatusOr<Dataset> ReadDataset(const PrepareDatasetParameters& parameters,
                         dataset.classes.size(), parameters.classes));
   }
   DASM_RETURN_IF_ERROR(CheckLabels(dataset, files));
+  if (parameters.validation > 0) {
+    HoldOut(parameters.validation, &dataset);
+    if (dataset.validation.count == 0) {
+      return DataError(
+          FileOf(files, "train"),
+          absl::StrFormat("no class is large enough to hold out %g of it; "
+                          "raise or remove dataset.validation",
+                          parameters.validation));
+    }
+  }
   DASM_RETURN_IF_ERROR(SetNormalisation(parameters, files, &dataset));
   return dataset;
 }
@@ -269,8 +311,10 @@ absl::StatusOr<Dataset> ReadDataset(const PrepareDatasetParameters& parameters,
 absl::Status WriteDataset(const Dataset& dataset, const std::string& name,
                           const std::string& path) {
   std::map<std::string, TensorView> tensors;
-  for (const auto& [half, set] : {std::pair("train_", &dataset.train),
-                                  std::pair("test_", &dataset.test)}) {
+  for (const auto& [half, set] :
+       {std::pair("train_", &dataset.train), std::pair("test_", &dataset.test),
+        std::pair("validation_", &dataset.validation)}) {
+    if (set->count == 0) continue;
     tensors[absl::StrCat(half, "images")] = {
         DType::kU8,
         {set->count, set->channels, set->height, set->width},

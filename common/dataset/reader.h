@@ -25,6 +25,7 @@ struct ImageSet {
 struct Dataset {
   ImageSet train;
   ImageSet test;
+  ImageSet validation;  // maybe none
   std::vector<std::string> classes;
   // Per channel of the training images in [0, 1] (population), or as given.
   std::vector<double> mean;
@@ -42,8 +43,10 @@ struct ResolvedFile {
 // label out of range, label and image counts that differ, a picture that does
 // not decode, a channel count other than asked for, a class without training
 // images, a channel that is constant. INVALID_ARGUMENT for an unknown format.
-// Digests are the caller's to check. `mean` and `std` are those of
-// `parameters`, else measured.
+// Digests are the caller's to check. With parameters.validation that share of
+// each class's training images (rounded down; drawn by a key that no job has a
+// part in) is held out, in the order of the files. `mean` and `std` are those
+// of `parameters`, else measured on what remains.
 absl::StatusOr<Dataset> ReadDataset(const PrepareDatasetParameters& parameters,
                                     const std::vector<ResolvedFile>& files);
 

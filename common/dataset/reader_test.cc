@@ -75,6 +75,48 @@ TEST(ReadDataset, IdxIsReadPlainAndGzipped) {
   }
 }
 
+TEST(ReadDataset, ValidationTakesAShareOfEachClass) {
+  IdxFiles files;
+  files.train_images = IdxImages(31, 4);
+  files.train_labels = IdxLabels(31, 3);  // 11, 10 and 10 of a class
+  const auto whole = ReadDataset(Parameters("idx"), files.Write());
+  PrepareDatasetParameters parameters = Parameters("idx");
+  parameters.validation = 0.2;
+  const auto split = ReadDataset(parameters, files.Write());
+  ASSERT_TRUE(whole.ok() && split.ok()) << split.status();
+  EXPECT_EQ(whole->validation.count, 0);
+  EXPECT_EQ(split->train.count, 25);
+  EXPECT_EQ(split->validation.count, 6);
+  std::vector<int> held(3);
+  for (int64_t label : split->validation.labels) ++held[label];
+  EXPECT_THAT(held, ElementsAre(2, 2, 2));
+
+  // Together they are the training images, each in the order of the files.
+  int64_t t = 0;
+  int64_t v = 0;
+  for (int64_t i = 0; i < whole->train.count; ++i) {
+    const auto equal = [&](const ImageSet& set, int64_t k) {
+      return k < set.count && set.labels[k] == whole->train.labels[i] &&
+             std::equal(set.images.begin() + 16 * k,
+                        set.images.begin() + 16 * (k + 1),
+                        whole->train.images.begin() + 16 * i);
+    };
+    const bool kept = equal(split->train, t);
+    ASSERT_TRUE(kept || equal(split->validation, v)) << i;
+    ++(kept ? t : v);
+  }
+  EXPECT_NE(split->mean, whole->mean);
+  EXPECT_EQ(split->validation.labels,
+            ReadDataset(parameters, files.Write())->validation.labels);
+}
+
+TEST(ReadDataset, ValidationOfTooFewImagesIsRefused) {
+  PrepareDatasetParameters parameters = Parameters("idx");
+  parameters.validation = 0.2;  // of two images a class
+  ExpectBadData(ReadDataset(parameters, IdxFiles().Write()), "train-images",
+                "dataset.validation");
+}
+
 TEST(ReadDataset, MeasuresMeanAndPopulationDeviation) {
   IdxFiles files;
   // Half 0, half 255: mean 1/2, deviation 1/2.

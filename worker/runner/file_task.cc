@@ -48,6 +48,12 @@ absl::StatusOr<TaskOutcome> RunFileTask(const TaskParameters& parameters,
                           InputOrEmpty(files, "dataset"), path);
     });
   }
+  if (const auto* import = std::get_if<ImportScoresParameters>(&parameters)) {
+    return outcome("ranking", [&](const std::string& path) {
+      return RunImportScores(*import, sources, InputOrEmpty(files, "dataset"),
+                             path);
+    });
+  }
   return absl::InvalidArgumentError(
       absl::StrCat(task.kind(), " does not read files"));
 }

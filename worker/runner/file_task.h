@@ -10,8 +10,9 @@
 
 namespace dasm {
 
-// prepare_dataset (output "dataset") and import_set (output "set"); any other
-// kind is INVALID_ARGUMENT. Errors as in prepare_task.h.
+// prepare_dataset (output "dataset"), import_set (output "set") and
+// import_scores (output "ranking"); any other kind is INVALID_ARGUMENT. Errors
+// as in prepare_task.h.
 absl::StatusOr<TaskOutcome> RunFileTask(const TaskParameters& parameters,
                                         const worker::v1::TaskFile& task,
                                         const TaskFiles& files,

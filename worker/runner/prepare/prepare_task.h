@@ -1,6 +1,6 @@
-// The two kinds of task that read a user's files and compute nothing:
-// prepare_dataset and import_set (common/spec/task_parameters.h has their blobs
-// and summaries). Torch-free; one thread.
+// The kinds of task that read a user's files and compute nothing:
+// prepare_dataset, import_set and import_scores (common/spec/task_parameters.h
+// has their blobs and summaries). Torch-free; one thread.
 #ifndef DASM_WORKER_RUNNER_PREPARE_PREPARE_TASK_H_
 #define DASM_WORKER_RUNNER_PREPARE_PREPARE_TASK_H_
 
@@ -13,7 +13,7 @@
 
 namespace dasm {
 
-// Both check the digests in `files` before and after reading, write `output`
+// All check the digests in `files` before and after reading, write `output`
 // atomically and return the summary as JSON. The same files and parameters give
 // the same bytes.
 //   FAILED_PRECONDITION (DATA)  a file changed since the job was submitted, or
@@ -32,8 +32,9 @@ absl::StatusOr<std::string> RunPrepareDataset(
 // Arrays are sorted by class (stable), as one segment. In space `normalized` a
 // pixel is x * std + mean of the data set, computed in double and rounded to
 // float once: it is not clamped, since published DC sets leave [0, 1] and their
-// accuracy depends on it. In space `pixel` values must lie in [0, 1]. A set
-// keeps its values, order and segments.
+// accuracy depends on it; for a whitened data set it is taken as it is, as a
+// set in preprocessed space. In space `pixel` values must lie in [0, 1]. A set
+// keeps its values, order, segments, space, soft labels and step sizes.
 //   FAILED_PRECONDITION (DATA), beside the above: images of another shape than
 //     the data set's, a label that it has not, another factor than the set was
 //     made with
@@ -44,6 +45,18 @@ absl::StatusOr<std::string> RunImportSet(const ImportSetParameters& parameters,
                                          const std::string& source,
                                          const std::string& dataset,
                                          const std::string& output);
+
+// The file of role "scores" as a ranking of the training images of `dataset`:
+// floats [N], higher is harder, or integers [classes, n], each row the numbers
+// of a class's images from easy to hard (their scores are then their places).
+//   FAILED_PRECONDITION (DATA), beside the above: another shape than the
+//     training images need, or numbers that are not those of the class, once
+//     each
+// Summary: {"images", "rule"}.
+absl::StatusOr<std::string> RunImportScores(
+    const ImportScoresParameters& parameters,
+    const std::vector<ResolvedFile>& files, const std::string& dataset,
+    const std::string& output);
 
 }  // namespace dasm
 

@@ -214,6 +214,120 @@ TEST_F(PrepareTask, DamagedStoredSetIsNamed) {
                 "source", "not finite at element 3");
 }
 
+TEST_F(PrepareTask, ValidationSplitIsWrittenAndCounted) {
+  files_[0] = File("train_images", IdxImages(12, 2));
+  files_[1] = File("train_labels", IdxLabels(12, 3));
+  parameters_.validation = 0.5;
+  const std::string output = folder_.At("split");
+  const auto summary = RunPrepareDataset(parameters_, files_, output);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  const nlohmann::json parsed = nlohmann::json::parse(*summary);
+  EXPECT_EQ(parsed["train"], 6);
+  EXPECT_EQ(parsed["validation"], 6);
+  EXPECT_EQ(parsed["class_sizes"], (nlohmann::json{2, 2, 2}));
+  const auto file = SafetensorsFile::Open(output);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(Values<uint8_t>(**file, "validation_images", DType::kU8, 4).size(),
+            24u);
+  EXPECT_EQ(Values<int64_t>(**file, "validation_labels", DType::kI64, 1).size(),
+            6u);
+}
+
+TEST_F(PrepareTask, StoredTrajectorySetKeepsWhatWasLearned) {
+  const std::vector<float> images = {-3, 0, 9, 1, 1, 2, 3, 4};
+  const std::vector<int64_t> labels = {0, 2};
+  const std::vector<int32_t> segment = {0, 1};
+  const std::vector<float> logits = {1, 2, 3, 4, 5, 6};
+  const std::vector<float> step_size = {0.01f, 0.02f};
+  const std::string source = folder_.At("source");
+  const auto store = [&](const std::vector<float>& rates) {
+    const auto count = static_cast<int64_t>(rates.size());
+    return WriteSafetensors(
+        source,
+        {{"images", {DType::kF32, {2, 1, 2, 2}, images.data()}},
+         {"labels", {DType::kI64, {2}, labels.data()}},
+         {"segment", {DType::kI32, {2}, segment.data()}},
+         {"label_logits", {DType::kF32, {2, 3}, logits.data()}},
+         {"step_size", {DType::kF32, {count}, rates.data()}}},
+        {{"factor", "1"}, {"space", "preprocessed"}});
+  };
+  ASSERT_TRUE(store(step_size).ok());
+  const std::string output = folder_.At("set");
+  const auto summary = RunImportSet({}, {}, source, dataset_, output);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(*LocalFileSystem()->Read(output), *LocalFileSystem()->Read(source));
+
+  ASSERT_TRUE(store({0.01f}).ok());
+  ExpectBadData(RunImportSet({}, {}, source, dataset_, output), "source",
+                "step_size is [1] where [2] is needed");
+  ASSERT_TRUE(store({0.01f, std::nanf("")}).ok());
+  ExpectBadData(RunImportSet({}, {}, source, dataset_, output), "source",
+                "step_size: not finite at element 1");
+}
+
+TEST_F(PrepareTask, ScoresBecomeARanking) {
+  const std::string output = folder_.At("ranking");
+  ImportScoresParameters parameters;
+  // Labels 0, 1, 2, 0, 1, 2.
+  const auto summary = RunImportScores(
+      parameters, {File("scores", NpyF4({6}, {.5f, 0, 1, .25f, 0, 2}))},
+      dataset_, output);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(nlohmann::json::parse(*summary),
+            (nlohmann::json{{"images", 6}, {"rule", "file"}}));
+  const auto file = SafetensorsFile::Open(output);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_THAT(Values<int64_t>(**file, "order", DType::kI64, 1),
+              ElementsAre(3, 0, 1, 4, 2, 5));
+  EXPECT_THAT(Values<float>(**file, "score", DType::kF32, 1),
+              ElementsAre(.5f, 0, 1, .25f, 0, 2));
+}
+
+// Integers [3, 2], row by row.
+std::string ClassRows(const std::vector<int64_t>& numbers) {
+  return Npy("<i8", {3, 2},
+             {reinterpret_cast<const char*>(numbers.data()),
+              numbers.size() * sizeof(int64_t)});
+}
+
+TEST_F(PrepareTask, ImageNumbersByClassBecomeARanking) {
+  const std::string output = folder_.At("ranking");
+  const auto summary = RunImportScores(
+      {}, {File("scores", ClassRows({3, 0, 1, 4, 5, 2}))}, dataset_, output);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  const auto file = SafetensorsFile::Open(output);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_THAT(Values<int64_t>(**file, "order", DType::kI64, 1),
+              ElementsAre(3, 0, 1, 4, 5, 2));
+  EXPECT_THAT(Values<float>(**file, "score", DType::kF32, 1),
+              ElementsAre(1, 0, 1, 0, 1, 0));
+}
+
+TEST_F(PrepareTask, ScoresThatDoNotFitAreRefusedWithTheShapeThatWould) {
+  const std::string output = folder_.At("ranking");
+  const auto import = [&](const std::string& bytes) {
+    return RunImportScores({}, {File("scores", bytes)}, dataset_, output);
+  };
+  ExpectBadData(import(NpyF4({5}, {0, 0, 0, 0, 0})), "scores",
+                "floats [5]; the data set's 6 training images");
+  ExpectBadData(import(NpyI8({0, 1, 2})), "scores", "or integers [3, 2]");
+  ExpectBadData(import(ClassRows({3, 0, 1, 1, 5, 2})), "scores",
+                "row 1 holds 1, which is there twice");
+  ExpectBadData(import(ClassRows({3, 1, 0, 4, 5, 2})), "scores",
+                "row 0 holds 1, which is an image of another class");
+  ExpectBadData(import(ClassRows({3, 9, 0, 4, 5, 2})), "scores",
+                "row 0 holds 9, which is no training image");
+  ExpectBadData(import(NpyF4({6}, {0, 0, std::nanf(""), 0, 0, 0})), "scores",
+                "NaN");
+  ExpectBadData(import("PK"), "scores", "not a .npy array");
+  EXPECT_FALSE(LocalFileSystem()->Exists(output));
+  std::vector<ResolvedFile> changed = {
+      File("scores", NpyF4({6}, {0, 0, 0, 0, 0, 0}))};
+  changed[0].digest = Sha256("another");
+  ExpectBadData(RunImportScores({}, changed, dataset_, output), "scores",
+                "changed since the job was submitted");
+}
+
 TEST_F(PrepareTask, FilesAndASetTogetherAreRefused) {
   EXPECT_EQ(RunImportSet({}, {}, "", dataset_, "x").status().code(),
             absl::StatusCode::kInvalidArgument);
