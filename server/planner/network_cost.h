@@ -1,11 +1,17 @@
-// What a ConvNet costs to run, from its layer shapes.
+// What a network costs to run, from its layer shapes.
 //
-// Block i of a ConvNet on s x s pixels works at side s_i = s / 2^i:
-//   convolution  in_i * W * 9 * s_i^2 multiply-adds, in_0 = channels, else W
-//   classifier   features * classes, features = W * (s / 2^depth)^2
-// A forward pass is two FLOPs a multiply-add. ConvNet-3 of width 128 with ten
-// classes: 50.7 M multiply-adds an image at 3 x 32 x 32, 48.4 M at 1 x 28 x 28
-// (padded to 32 by the first convolution).
+// Layers are counted at the size they have on the data set's images, so each
+// network is described layer by layer: convolutions and linear layers at two
+// FLOPs a multiply-add, everything else as memory only. ConvNet-3 of width 128
+// with ten classes: 50.7 M multiply-adds an image at 3 x 32 x 32, 48.4 M at
+// 1 x 28 x 28 (padded to 32 by the first convolution). The networks are those
+// of MTT and its successors, with their changes for 64 pixels a side:
+//   mlp        two hidden layers of 128
+//   lenet      5 x 5 convolutions of 6 and 16, linear 120 and 84
+//   alexnet    the 32-pixel form, no norm
+//   vgg11      a norm after every convolution
+//   resnet18   3 x 3 stem, four stages of two basic blocks; the -ap variant
+//              pools where it has strides and has no global pool
 #ifndef DASM_SERVER_PLANNER_NETWORK_COST_H_
 #define DASM_SERVER_PLANNER_NETWORK_COST_H_
 
@@ -19,13 +25,14 @@ struct NetworkCost {
   double forward_flops = 0;  // an image
   int64_t parameters = 0;
   int64_t buffers = 0;  // BatchNorm statistics
-  // Floats an image that a training step keeps: per block the outputs of
-  // convolution, norm, ReLU and pooling.
+  // Floats an image that a training step keeps: the outputs of convolutions,
+  // linear layers, norms, ReLUs, poolings and sums.
   int64_t activations = 0;
   // Floats an image of the largest layer.
   int64_t largest_layer = 0;
 };
 
+// `network` is a validated one (NetworkSpec.name).
 NetworkCost CostOf(const NetworkSpec& network, int channels, int height,
                    int width, int classes);
 

@@ -3,9 +3,14 @@
 //   dasm   prepare -> segment-1 -> (discriminator-2-d -> scores-2-d) x D
 //            -> pool-2 -> segment-2 -> ... -> assemble -> evaluations
 //   idc    prepare -> segment-1 -> assemble -> evaluations
+//   trajectory  prepare -> experts -> segment-1 -> assemble -> evaluations
+//            (trajectory_planner.h: scores, ranges, experts of later segments)
 //   evaluate  prepare -> set -> evaluations
-// Evaluations are one task per set, network and repeat: the synthetic set, the
-// baselines (random, tiles, start) and, for DASM, each proper prefix.
+// With ZCA a task "whiten" follows prepare, and every other task reads its data
+// set. Evaluations are one task per set, network and repeat: the synthetic set
+// in each order of training on its segments, its snapshots where a protocol
+// chooses among them, the baselines (random, tiles, start) and, of several
+// segments, each proper prefix (evaluation_planner.h).
 #ifndef DASM_SERVER_PLANNER_PLANNER_H_
 #define DASM_SERVER_PLANNER_PLANNER_H_
 
@@ -28,14 +33,19 @@ struct ResolvedDataset {
   int width = 0;
   int64_t train_images = 0;
   int64_t test_images = 0;
+  // Of a data set as tasks read it: those that are not among train_images, and
+  // 4 once it is whitened.
+  int64_t validation_images = 0;
+  int bytes_per_pixel = 1;
   struct File {
     std::string role;
     std::string path;
     std::string digest;
   };
   std::vector<File> files;
-  std::vector<File> set_files;  // of an evaluate-only job
-  int64_t set_images = 0;       // of an evaluate-only job, if known
+  std::vector<File> set_files;    // of an evaluate-only job
+  int64_t set_images = 0;         // of an evaluate-only job, if known
+  std::vector<File> score_files;  // role "scores", of experts.schedule
 };
 
 struct TaskInputRef {
@@ -49,7 +59,8 @@ struct TaskInputRef {
 struct TaskCost {
   double flops = 0;
   int64_t memory_bytes = 0;
-  // Of distill_segment: at most fixed + per image * micro-batch.
+  // Of distill_segment and match_trajectories: at most fixed + per image *
+  // micro-batch; of train_experts with train_group in its place.
   int64_t fixed_memory_bytes = 0;
   int64_t memory_bytes_per_image = 0;
   int64_t artifact_bytes = 0;
@@ -77,8 +88,8 @@ struct TaskGraph {
 };
 
 // Fills in what follows from the data: evaluation steps and with them those of
-// baselines, prefixes and discriminators. INVALID_ARGUMENT naming a field when
-// the combination cannot be planned.
+// baselines, prefixes and discriminators, and the student's batch.
+// INVALID_ARGUMENT naming a field when the combination cannot be planned.
 absl::StatusOr<TaskGraph> PlanJob(const JobSpec& spec,
                                   const ResolvedDataset& dataset);
 

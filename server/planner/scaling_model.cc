@@ -13,6 +13,8 @@ namespace {
 
 constexpr int64_t kFloat = sizeof(float);
 constexpr double kUpdateFlops = 6;
+// Of rows that a path's matcher collects before it exchanges them.
+constexpr int64_t kExchangeBytes = int64_t{64} << 20;
 
 int64_t Share(int64_t shards, int64_t ranks) {
   return (shards + ranks - 1) / ranks;
@@ -21,8 +23,13 @@ int64_t Share(int64_t shards, int64_t ranks) {
 // Passes over a class, each with one network.
 int64_t Passes(const StepWork& work) { return work.match_shards / work.slices; }
 
-// Collective calls of a step.
+// Collective calls of a step. A path's rows are exchanged many steps at once.
 int64_t Calls(const StepWork& work) {
+  if (work.path) {
+    const int64_t rows = work.match_steps * work.match_shards * work.row;
+    return 1 + rows * kFloat / kExchangeBytes + work.train_steps +
+           work.match_steps;
+  }
   return (work.deferred ? 0 : 1) + work.train_steps +
          (work.slices > 1 ? Passes(work) : 0);
 }
@@ -35,8 +42,8 @@ struct Seconds {
 
 Seconds Compute(const StepWork& work, int ranks, double flops_per_second) {
   return {
-      static_cast<double>(Share(work.match_shards, ranks)) * work.match_flops /
-          flops_per_second,
+      static_cast<double>(work.match_steps * Share(work.match_shards, ranks)) *
+          work.match_flops / flops_per_second,
       static_cast<double>(work.train_steps * Share(work.train_shards, ranks)) *
           work.train_flops / flops_per_second,
       work.redundant_flops / flops_per_second};
@@ -74,7 +81,7 @@ int64_t GatherBytesSent(int64_t shards, int64_t length, int ranks) {
 }
 
 double StepWork::flops() const {
-  return static_cast<double>(match_shards) * match_flops +
+  return static_cast<double>(match_steps * match_shards) * match_flops +
          static_cast<double>(train_steps * train_shards) * train_flops +
          redundant_flops;
 }
@@ -113,9 +120,51 @@ StepWork WorkOfStep(const DistillSegmentParameters& parameters,
   return work;
 }
 
+StepWork WorkOfStep(const MatchTrajectoriesParameters& parameters,
+                    const ResolvedDataset& dataset) {
+  const TrajectoryMatchingSpec& m = parameters.matching;
+  const NetworkCost net =
+      CostOf(parameters.network, dataset.channels, dataset.height,
+             dataset.width, dataset.classes);
+  const int64_t batch = StudentBatch(parameters, dataset.classes);
+  const int64_t group = parameters.network.norm == Norm::kBatch
+                            ? batch
+                            : EffectiveMicroBatch(parameters, dataset.classes);
+  const StudentFlops flops = StudentFlopsOf(m.estimator);
+  const int64_t image =
+      int64_t{dataset.channels} * dataset.height * dataset.width;
+  StepWork work;
+  work.path = true;
+  work.match_steps = int64_t{m.student_steps} * m.trajectories_per_step;
+  work.match_shards = Share(batch, group);
+  // Shards of equal size, since the last may be short.
+  const double shard = net.forward_flops * static_cast<double>(batch) /
+                       static_cast<double>(work.match_shards);
+  work.match_flops = flops.backward * shard;
+  work.train_steps = work.match_steps;
+  work.train_shards = work.match_shards;
+  work.train_flops = flops.forward * shard;
+  work.redundant_flops =
+      kUpdateFlops * static_cast<double>(2 * work.match_steps * net.parameters +
+                                         int64_t{parameters.images_per_class} *
+                                             dataset.classes * image);
+  // An image, and its label logits where they learn.
+  work.row = group * (image + (HasSoftLabels(m) ? dataset.classes : 0));
+  work.parameters = net.parameters + 1;
+  if (m.estimator != Estimator::kTesla) work.adjoint = net.parameters + 1;
+  work.fast = parameters.fast_ranks > 0;
+  return work;
+}
+
 int64_t StepBytesSent(const StepWork& work, int ranks) {
-  int64_t images =
-      work.deferred ? 0 : GatherBytesSent(work.match_shards, work.row, ranks);
+  int64_t images = work.deferred
+                       ? 0
+                       : work.match_steps * GatherBytesSent(work.match_shards,
+                                                            work.row, ranks);
+  if (work.adjoint > 0) {
+    images += work.match_steps *
+              SumBytesSent(work.match_shards, work.adjoint, ranks, work.fast);
+  }
   if (work.slices > 1) {
     images += Passes(work) *
               SumBytesSent(work.slices, 2 * work.parameters, ranks, work.fast);
@@ -155,7 +204,7 @@ std::vector<ScalingRow> ModelScaling(const StepWork& work,
       on.link = link.name;
       on.exchange_seconds = bytes + latency;
       on.speedup = alone / all;
-      if (count > 1) {
+      if (count > 1 && !work.path) {
         on.trainer_speedup =
             alone / WithTrainer(work, count, flops_per_second, link);
       }
@@ -182,11 +231,15 @@ std::vector<std::string> RankWarnings(const StepWork& work, int ranks) {
   if (ranks > work.match_shards) {
     warnings.push_back(absl::StrCat(
         "resources.ranks: ", ranks, " ranks share ", work.match_shards,
-        " shards of a matching step (classes x inits_per_step x "
-        "micro-batches), so ",
+        work.path ? " shards of a student's step (its batch in groups of "
+                    "execution.micro_batch or train_group images), so "
+                  : " shards of a matching step (classes x inits_per_step x "
+                    "micro-batches), so ",
         ranks - work.match_shards,
-        " of them never match; use fewer, raise inits_per_step or set "
-        "execution.micro_batch"));
+        work.path
+            ? " of them never match; use fewer or set execution.micro_batch"
+            : " of them never match; use fewer, raise inits_per_step or set "
+              "execution.micro_batch"));
   } else if (work.match_shards % ranks != 0 &&
              Share(work.match_shards, ranks) * ranks * 4 >=
                  work.match_shards * 5) {

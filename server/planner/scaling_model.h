@@ -1,10 +1,10 @@
-// How the speed of a distill_segment step grows with the ranks of its gang: a
-// model from counted arithmetic and counted bytes, for `explain`. Pure
-// functions; predictions, not promises.
+// How the speed of a distill_segment or match_trajectories step grows with the
+// ranks of its gang: a model from counted arithmetic and counted bytes, for
+// `explain`. Pure functions; predictions, not promises.
 //
-// A step is G = inits_per_step passes over C classes and, for each of the G
-// networks, net_steps training steps. With F the FLOPs of a forward pass and R
-// ranks, which take shards round-robin:
+// A step of gradient matching is G = inits_per_step passes over C classes and,
+// for each of the G networks, net_steps training steps. With F the FLOPs of a
+// forward pass and R ranks, which take shards round-robin:
 //   matching   shards C G s, s = slices that micro_batch cuts a class into;
 //              a rank computes ceil(C G s / R) of them, at
 //              F (3 real + 7 synthetic) / s each (10 when it is cut: the first
@@ -17,8 +17,15 @@
 //   exchange   a gather of the pixels' gradients, a sum a network step, and for
 //              classes that are cut a sum of both sides' gradients: the bytes
 //              below over the link's rate, and its latency a call
+// A step of trajectory matching is T = trajectories_per_step paths of N student
+// steps, walked forward and back. A batch of b images is cut into ceil(b / g)
+// groups of g = micro_batch or train_group images (with BatchNorm one):
+//   training   the N T forward steps: a sum of P floats each
+//   matching   the N T adjoint steps: a sum of P floats and a gather of the
+//              groups' rows each (TESLA's need no such sum)
 // Dedicated trainers: one rank trains the networks and sends them to the
-// others, which match meanwhile: a step takes the longer of the two.
+// others, which match meanwhile: a step takes the longer of the two. Of
+// gradient matching only.
 #ifndef DASM_SERVER_PLANNER_SCALING_MODEL_H_
 #define DASM_SERVER_PLANNER_SCALING_MODEL_H_
 
@@ -34,9 +41,9 @@ struct ResolvedDataset;
 
 // Payload bytes that rank 0, which has most shards, sends in one collective
 // call over `ranks` processes, each one rank (but for the rounding to cache
-// lines what worker/collective/exchange_plan.h counts). An ordered sum cannot add partials of another
-// rank's shards early: every rank sends each of its rows, cut in R parts, to
-// the parts' owners, then its summed part to all:
+// lines what worker/collective/exchange_plan.h counts). An ordered sum cannot
+// add partials of another rank's shards early: every rank sends each of its
+// rows, cut in R parts, to the parts' owners, then its summed part to all:
 //   ceil(shards / R) * 4 length (R - 1) / R + 4 length (R - 1) / R
 // A fast sum adds its own rows first: one row in place of ceil(shards / R).
 // A gather sends each own row to all others:
@@ -46,8 +53,13 @@ int64_t GatherBytesSent(int64_t shards, int64_t length, int ranks);
 
 // What a gang computes and sends.
 struct StepWork {
-  int64_t match_shards = 0;
+  int64_t match_steps = 1;   // one after another
+  int64_t match_shards = 0;  // of a matching step
   double match_flops = 0;    // of a shard
+  // Of trajectory matching: a path of steps that depend on each other.
+  bool path = false;
+  // Floats of a vector that a path's matching steps sum.
+  int64_t adjoint = 0;
   int64_t train_steps = 0;   // network steps, over all networks
   int64_t train_shards = 0;  // of a network step
   double train_flops = 0;    // of a shard
@@ -62,6 +74,8 @@ struct StepWork {
 };
 StepWork WorkOfStep(const DistillSegmentParameters& parameters,
                     const ResolvedDataset& dataset, bool deferred);
+StepWork WorkOfStep(const MatchTrajectoriesParameters& parameters,
+                    const ResolvedDataset& dataset);
 int64_t StepBytesSent(const StepWork& work, int ranks);
 
 struct Link {
@@ -83,7 +97,7 @@ struct ScalingRow {
     std::string link;
     double exchange_seconds = 0;
     double speedup = 1;  // over one rank
-    // The same with one rank that only trains; 0 with one rank.
+    // The same with one rank that only trains; 0 with one rank and for paths.
     double trainer_speedup = 0;
     // What keeps it from `ranks`: "match shards", "train shards", "redundant
     // work", "bytes" or "latency"; "none" below 5 % of loss.

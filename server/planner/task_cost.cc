@@ -17,11 +17,68 @@ constexpr double kFloat = sizeof(float);
 constexpr double kKept = 0.5;
 // Parameters, gradients, momentum, the partial sums of a step.
 constexpr double kParameterCopies = 6;
+// Of what matching keeps of an image, on the way back along a path.
+constexpr double kAdjoint = 1.5;
+// Runs that a search for the matching range takes.
+constexpr int kRangeProbes = 10;
 
-class Estimator {
+// Optimiser steps and images of a training.
+struct TrainingLength {
+  int64_t steps = 0;
+  double images = 0;
+};
+
+// On segments of these many decoded images.
+TrainingLength LengthOf(const TrainingRecipe& recipe, Order order, int epochs,
+                        const std::vector<int64_t>& parts) {
+  TrainingLength length;
+  const int64_t passes = PassesOf(recipe, epochs);
+  int64_t seen = 0;
+  for (size_t k = 0; k < parts.size(); ++k) {
+    seen = order == Order::kStaged ? parts[k] : seen + parts[k];
+    if (order == Order::kUnion && k + 1 < parts.size()) continue;
+    length.steps += passes * StepsPerEpoch(seen, recipe.batch);
+    length.images += static_cast<double>(passes * seen);
+  }
+  return length;
+}
+
+// The share of the training images that an expert sees at epoch e.
+double ShareAt(const DataScheduleSpec& schedule, int epoch, int epochs) {
+  if (!schedule.enabled) return 1;
+  double share = 1;
+  if (schedule.growth_epochs > 0) {
+    share = std::min(
+        1.0, schedule.initial_share +
+                 (1 - schedule.initial_share) * epoch / schedule.growth_epochs);
+  }
+  double removed = 0;
+  int from = 0;
+  for (size_t i = 0; i < schedule.removals.size(); ++i) {
+    const DataScheduleSpec::Removal& removal = schedule.removals[i];
+    if (epoch > removal.after_epoch) {
+      removed = removal.share;
+      from = removal.after_epoch;
+      if (!schedule.gradual) continue;
+      const bool last = i + 1 == schedule.removals.size();
+      const int to = last ? epochs : schedule.removals[i + 1].after_epoch;
+      const double before = i == 0 ? 0 : schedule.removals[i - 1].share;
+      const double way =
+          to > from
+              ? std::min(1.0, static_cast<double>(epoch - from) / (to - from))
+              : 1;
+      removed = before + (removal.share - before) * way;
+    }
+  }
+  return share - removed;
+}
+
+class CostVisitor {
  public:
-  Estimator(const ResolvedDataset& dataset, int64_t input_images)
+  CostVisitor(const ResolvedDataset& dataset, int64_t input_images,
+              const std::vector<int64_t>& parts)
       : dataset_(dataset),
+        parts_(parts),
         pixels_(static_cast<double>(dataset.channels) * dataset.height *
                 dataset.width),
         images_(static_cast<double>(input_images)) {}
@@ -33,12 +90,84 @@ class Estimator {
     return Make(0, DatasetBytes() + 2 * SetBytes(images_),
                 DatasetBytes() + 2 * SetBytes(images_), 0);
   }
-  TaskCost operator()(const WhitenDatasetParameters&) const { return {}; }
-  TaskCost operator()(const ImportScoresParameters&) const { return {}; }
-  TaskCost operator()(const TrainExpertsParameters&) const { return {}; }
-  TaskCost operator()(const MatchTrajectoriesParameters&) const { return {}; }
-  TaskCost operator()(const FindRangeParameters&) const { return {}; }
-  TaskCost operator()(const RankSamplesParameters&) const { return {}; }
+  TaskCost operator()(const WhitenDatasetParameters&) const {
+    constexpr double kChunk = 1024;  // images
+    constexpr double kDouble = sizeof(double);
+    const double square = pixels_ * pixels_;
+    const auto train = static_cast<double>(dataset_.train_images);
+    const double whitened = kFloat * AllImages() * pixels_;
+    return Make(
+        square * (2 * train + 10 * pixels_ + 2 * AllImages()),
+        DatasetBytes() + 3 * kDouble * square + 2 * kChunk * kDouble * pixels_,
+        DatasetBytes() + whitened + 2 * kFloat * square, 0);
+  }
+  TaskCost operator()(const ImportScoresParameters&) const {
+    return Make(0, DatasetBytes() + 2 * RankingBytes(),
+                DatasetBytes() + 2 * RankingBytes(), 0);
+  }
+  TaskCost operator()(const RankSamplesParameters&) const {
+    const double scores =
+        kFloat * static_cast<double>(dataset_.train_images) * dataset_.classes;
+    return Make(0, DatasetBytes() + 2 * scores + 2 * RankingBytes(),
+                DatasetBytes() + scores + RankingBytes(), 0);
+  }
+  TaskCost operator()(const TrainExpertsParameters& p) const {
+    const NetworkCost net = Network(p.network);
+    const ExpertTraining& training = p.training;
+    const bool gsam = training.optimizer == ExpertOptimizer::kGsam;
+    const auto train = static_cast<double>(dataset_.train_images);
+    double images = 0;
+    int64_t steps = 0;
+    for (int epoch = 0; epoch < training.epochs; ++epoch) {
+      const double seen =
+          train * ShareAt(training.schedule, epoch, training.epochs);
+      images += seen;
+      steps += StepsPerEpoch(static_cast<int64_t>(seen), training.batch);
+    }
+    TrainingLength start;
+    if (p.start.trained) {
+      start = LengthOf(p.start.training, p.start.order, p.start.epochs, parts_);
+    }
+    const double flops =
+        net.forward_flops * p.count *
+        ((gsam ? 6.0 : 3.0) * images + 3.0 * start.images + train);
+    const double image =
+        kKept * kTraining * kFloat * static_cast<double>(net.activations);
+    const double kept = image * p.count * EffectiveTrainGroup(p);
+    const double file =
+        static_cast<double>(ExpertBytes(p.network, training.epochs, dataset_));
+    TaskCost cost = Make(
+        flops,
+        DatasetBytes() + p.count * (gsam ? 1.5 : 1.0) * ParameterBytes(net) +
+            kept + 2 * SetBytes(images_),
+        DatasetBytes() + SetBytes(images_) + p.count * file,
+        steps + start.steps);
+    cost.fixed_memory_bytes = cost.memory_bytes - static_cast<int64_t>(kept);
+    cost.memory_bytes_per_image =
+        static_cast<int64_t>(std::ceil(image * p.count));
+    return cost;
+  }
+  TaskCost operator()(const MatchTrajectoriesParameters& p) const {
+    TaskCost cost = Matching(p);
+    const TrajectoryMatchingSpec& m = p.matching;
+    if (m.probe_interval > 0) {
+      // A path without its way back from every start epoch.
+      cost.flops += static_cast<double>(m.iterations / m.probe_interval) *
+                    m.start_epoch_max * PathFlops(p, 3);
+    }
+    return cost;
+  }
+  TaskCost operator()(const FindRangeParameters& p) const {
+    MatchTrajectoriesParameters probe{.images_per_class = p.images_per_class,
+                                      .network = p.network,
+                                      .matching = p.matching,
+                                      .init = p.init,
+                                      .execution = p.execution};
+    probe.matching.iterations = kRangeProbes * p.iterations;
+    TaskCost cost = Matching(probe);
+    cost.flops += kRangeProbes * p.window * PathFlops(probe, 3);
+    return cost;
+  }
   TaskCost operator()(const DistillSegmentParameters& p) const {
     const NetworkCost net = Network(p.network);
     const GradientMatchingSpec& m = p.matching;
@@ -68,7 +197,8 @@ class Estimator {
     return cost;
   }
   TaskCost operator()(const TrainDiscriminatorParameters& p) const {
-    TaskCost cost = Training(p.network, p.training, p.execution, 0);
+    TaskCost cost =
+        Training(p.network, p.training, p.order, p.epochs, p.execution, 0);
     const NetworkCost net = Network(p.network);
     cost.artifact_bytes +=
         static_cast<int64_t>(kFloat * static_cast<double>(net.parameters));
@@ -77,7 +207,8 @@ class Estimator {
   TaskCost operator()(const ScoreSamplesParameters& p) const {
     const NetworkCost net = Network(p.network);
     const auto images = static_cast<double>(dataset_.train_images);
-    const double scores = kFloat * images * dataset_.classes;
+    const double scores =
+        kFloat * images * (dataset_.classes + (p.grand ? 1 : 0));
     return Make(
         images * net.forward_flops,
         DatasetBytes() + ParameterBytes(net) + Forward(net, p.execution) +
@@ -97,7 +228,9 @@ class Estimator {
                 DatasetBytes() + SetBytes(images_), 0);
   }
   TaskCost operator()(const EvaluateParameters& p) const {
-    return Training(p.network, p.training, p.execution, dataset_.test_images);
+    return Training(p.network, p.training, p.order, p.epochs, p.execution,
+                    p.split == Split::kTest ? dataset_.test_images
+                                            : dataset_.validation_images);
   }
   TaskCost operator()(const AssembleParameters&) const {
     return Make(0, DatasetBytes() + 4 * SetBytes(images_),
@@ -116,10 +249,16 @@ class Estimator {
     return dasm::CostOf(network, dataset_.channels, dataset_.height,
                         dataset_.width, dataset_.classes);
   }
-  // Images as bytes, labels as int64.
+  double AllImages() const {
+    return static_cast<double>(dataset_.train_images + dataset_.test_images +
+                               dataset_.validation_images);
+  }
+  // Images as bytes or floats, labels as int64.
   double DatasetBytes() const {
-    return static_cast<double>(dataset_.train_images + dataset_.test_images) *
-           (pixels_ + 8);
+    return AllImages() * (pixels_ * dataset_.bytes_per_pixel + 8);
+  }
+  double RankingBytes() const {
+    return static_cast<double>(dataset_.train_images) * (kFloat + 8);
   }
   // Images as floats, label and segment.
   double SetBytes(double images) const {
@@ -135,18 +274,23 @@ class Estimator {
            e.forward_group;
   }
   TaskCost Training(const NetworkSpec& network, const TrainingRecipe& recipe,
-                    const ExecutionSpec& execution, int64_t tested) const {
+                    Order order, int epochs, const ExecutionSpec& execution,
+                    int64_t tested) const {
     const NetworkCost net = Network(network);
     // BatchNorm couples a batch: it is computed in one group.
     const int group = network.norm == Norm::kBatch
                           ? recipe.batch
                           : std::min(execution.train_group, recipe.batch);
-    // DC's sets hold an image to an image, often fewer than a batch.
-    const double batch = recipe.recipe == Recipe::kDc && images_ > 0
+    // Sets that hold an image to an image are often less than a batch.
+    const double batch = recipe.recipe != Recipe::kIdc && images_ > 0
                              ? std::min<double>(recipe.batch, images_)
                              : recipe.batch;
-    const double flops = net.forward_flops * (3.0 * recipe.steps * batch +
-                                              static_cast<double>(tested));
+    TrainingLength length = {recipe.steps, recipe.steps * batch};
+    if (order != Order::kUnion) {
+      length = LengthOf(recipe, order, epochs, parts_);
+    }
+    const double flops =
+        net.forward_flops * (3.0 * length.images + static_cast<double>(tested));
     const double kept =
         kKept * std::max(kTraining * kFloat *
                              static_cast<double>(net.activations) * group,
@@ -154,16 +298,116 @@ class Estimator {
     TaskCost cost = Make(
         flops,
         DatasetBytes() + ParameterBytes(net) + kept + 2 * SetBytes(images_),
-        DatasetBytes() + SetBytes(images_), recipe.steps);
+        DatasetBytes() + SetBytes(images_), length.steps);
+    return cost;
+  }
+  // Of the student's paths of one iteration, at so many forward passes an
+  // image-step.
+  double PathFlops(const MatchTrajectoriesParameters& p, double passes) const {
+    return Network(p.network).forward_flops * passes *
+           p.matching.student_steps *
+           static_cast<double>(StudentBatch(p, dataset_.classes));
+  }
+  TaskCost Matching(const MatchTrajectoriesParameters& p) const {
+    const TrajectoryMatchingSpec& m = p.matching;
+    const NetworkCost net = Network(p.network);
+    const StudentFlops passes = StudentFlopsOf(m.estimator);
+    const double segment =
+        static_cast<double>(p.images_per_class) * dataset_.classes;
+    double iteration = m.trajectories_per_step *
+                       PathFlops(p, passes.forward + passes.backward);
+    if (m.labels == Labels::kTeacher) {
+      iteration += m.trajectories_per_step * net.forward_flops * segment;
+    }
+    const auto batch = static_cast<double>(StudentBatch(p, dataset_.classes));
+    const bool coupled = p.network.norm == Norm::kBatch;
+    const double group =
+        coupled ? batch : EffectiveMicroBatch(p, dataset_.classes);
+    const bool full = m.estimator == Estimator::kFullGraph;
+    const double image =
+        kKept * kSynthetic * kFloat * static_cast<double>(net.activations) *
+        (m.estimator == Estimator::kStepAdjoint ? kAdjoint : 1);
+    const double kept = image * (full ? m.student_steps * batch : group);
+    const double vector = kFloat * static_cast<double>(net.parameters);
+    const double path =
+        vector * (m.student_steps + 2 + std::ceil(batch / group));
+    TaskCost cost = Make(
+        static_cast<double>(m.iterations) * iteration,
+        DatasetBytes() + ParameterBytes(net) + path + kept + SetBytes(images_) +
+            6 * SetBytes(segment) + 2 * kFloat * pixels_ * batch,
+        DatasetBytes() + SetBytes(images_) + 2 * SetBytes(segment),
+        m.iterations);
+    cost.fixed_memory_bytes = cost.memory_bytes - static_cast<int64_t>(kept);
+    // No smaller group helps where a batch is one, or graphs are kept.
+    if (!full && !coupled) {
+      cost.memory_bytes_per_image = static_cast<int64_t>(std::ceil(image));
+    }
     return cost;
   }
 
   const ResolvedDataset& dataset_;
+  const std::vector<int64_t>& parts_;
   const double pixels_;
   const double images_;
 };
 
 }  // namespace
+
+int64_t StepsPerEpoch(int64_t images, int batch) {
+  return (images + batch - 1) / batch;
+}
+
+int PassesOf(const TrainingRecipe& recipe, int epochs) {
+  return recipe.recipe == Recipe::kIdc ? epochs : epochs + 1;
+}
+
+int64_t StudentBatch(const MatchTrajectoriesParameters& parameters,
+                     int classes) {
+  // Planned ones name it (trajectory_planner.h).
+  return parameters.matching.batch > 0
+             ? parameters.matching.batch
+             : int64_t{parameters.images_per_class} * classes;
+}
+
+int EffectiveMicroBatch(const MatchTrajectoriesParameters& parameters,
+                        int classes) {
+  const ExecutionSpec& execution = parameters.execution;
+  return static_cast<int>(std::min<int64_t>(
+      execution.micro_batch > 0 ? execution.micro_batch : execution.train_group,
+      StudentBatch(parameters, classes)));
+}
+
+int EffectiveTrainGroup(const TrainExpertsParameters& parameters) {
+  // BatchNorm couples a batch.
+  return parameters.network.norm == Norm::kBatch
+             ? parameters.training.batch
+             : std::min(parameters.execution.train_group,
+                        parameters.training.batch);
+}
+
+StudentFlops StudentFlopsOf(Estimator estimator) {
+  switch (estimator) {
+    case Estimator::kStepAdjoint:
+      return {3, 9};
+    case Estimator::kFullGraph:
+      return {3, 6};
+    case Estimator::kTesla:
+      return {3, 7};
+  }
+  return {};
+}
+
+bool HasSoftLabels(const TrajectoryMatchingSpec& matching) {
+  return matching.labels != Labels::kHard;
+}
+
+int64_t ExpertBytes(const NetworkSpec& network, int epochs,
+                    const ResolvedDataset& dataset) {
+  const NetworkCost net = CostOf(network, dataset.channels, dataset.height,
+                                 dataset.width, dataset.classes);
+  return static_cast<int64_t>(epochs + 1) * (net.parameters + net.buffers) *
+         static_cast<int64_t>(sizeof(float));
+}
 
 int64_t SyntheticPerClass(const DistillSegmentParameters& parameters) {
   const int64_t decoded = int64_t{parameters.images_per_class} *
@@ -190,8 +434,9 @@ double MatchFlops(const DistillSegmentParameters& parameters,
 }
 
 TaskCost CostOf(const TaskParameters& parameters,
-                const ResolvedDataset& dataset, int64_t input_images) {
-  return std::visit(Estimator(dataset, input_images), parameters);
+                const ResolvedDataset& dataset, int64_t input_images,
+                const std::vector<int64_t>& parts) {
+  return std::visit(CostVisitor(dataset, input_images, parts), parameters);
 }
 
 }  // namespace dasm
