@@ -6,10 +6,16 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
+#include "common/spec/evaluation_reader.h"
 #include "common/spec/known_dataset.h"
+#include "common/spec/network_reader.h"
 #include "common/spec/preset.h"
+#include "common/spec/sequence_reader.h"
+#include "common/spec/spec_enums.h"
 #include "common/spec/spec_merge.h"
 #include "common/spec/spec_reader.h"
+#include "common/spec/trajectory_check.h"
+#include "common/spec/trajectory_reader.h"
 
 namespace dasm {
 namespace {
@@ -23,6 +29,7 @@ absl::Status CheckEvaluateOnly(const v1::JobSpec& given) {
   };
   if (given.has_sequence()) return refuse("sequence");
   if (given.has_matching()) return refuse("matching");
+  if (given.has_experts()) return refuse("experts");
   if (given.has_images_per_class()) return refuse("images_per_class");
   if (given.synthesis().has_init()) return refuse("synthesis.init");
   return absl::OkStatus();
@@ -44,9 +51,39 @@ void DropOtherRecipe(const v1::JobSpec& given, v1::JobSpec* preset) {
   evaluation.clear_cutmix();
 }
 
+// A preset's settings of one way of matching are not those of another.
+void DropOtherMatching(const v1::JobSpec& given, v1::JobSpec* preset) {
+  const bool trajectory = given.matching().has_trajectory();
+  if (!trajectory && !given.matching().has_gradient()) return;
+  if (trajectory == preset->matching().has_trajectory()) return;
+  preset->clear_matching();
+  preset->clear_experts();
+  preset->clear_synthesis();
+  preset->clear_evaluation();
+  if (preset->has_dataset()) {
+    preset->mutable_dataset()->clear_preprocessing();
+    preset->mutable_dataset()->clear_validation();
+  }
+  if (preset->sequence().has_seqmatch()) preset->clear_sequence();
+  if (preset->sequence().has_dasm()) {
+    preset->mutable_sequence()->mutable_dasm()->clear_stages();
+    preset->mutable_sequence()->mutable_dasm()->clear_union_();
+  }
+}
+
+// Nor are those of one network.
+void DropOtherNetwork(const v1::JobSpec& given, v1::JobSpec* preset) {
+  if (!given.network().has_name() || !preset->has_network() ||
+      given.network().name() == preset->network().name()) {
+    return;
+  }
+  preset->clear_network();
+}
+
 // 0 where only the data set's content tells (the planner then decides).
 int DerivedEpochs(const v1::EvaluationSpec& evaluation,
                   const DatasetSpec& dataset, int64_t decoded_per_class) {
+  if (evaluation.recipe() == v1::EvaluationSpec::RECIPE_TRAJECTORY) return 1000;
   if (evaluation.recipe() == v1::EvaluationSpec::RECIPE_DC) {
     const bool augmented = evaluation.augmentation_size() > 0 &&
                            evaluation.augmentation(0) != v1::AUGMENTATION_NONE;
@@ -57,23 +94,94 @@ int DerivedEpochs(const v1::EvaluationSpec& evaluation,
                              dataset.classes);
 }
 
+// The first is the job's result. Trajectory matching leaves step sizes for one
+// segment after the other.
+void DeriveOrders(const JobSpec& spec, v1::EvaluationSpec* evaluation) {
+  const bool several = spec.sequence.segments.size() > 1;
+  if (!evaluation->has_prefixes()) evaluation->set_prefixes(several);
+  if (evaluation->orders_size() > 0) return;
+  if (spec.trajectory.has_value() && several) {
+    evaluation->add_orders(v1::EvaluationSpec::ORDER_CUMULATIVE);
+    if (spec.sequence.seqmatch) return;
+    evaluation->add_orders(v1::EvaluationSpec::ORDER_STAGED);
+  }
+  evaluation->add_orders(v1::EvaluationSpec::ORDER_UNION);
+}
+
+// Before the defaults: what they depend on.
+DefaultsFor DefaultsOf(const v1::JobSpec& chosen, bool evaluate_only) {
+  DefaultsFor what;
+  what.dataset = chosen.dataset().name();
+  what.images_per_class = chosen.images_per_class();
+  what.factor = chosen.synthesis().factor();
+  what.sequence = !evaluate_only;
+  what.dasm = chosen.sequence().has_dasm();
+  what.seqmatch = chosen.sequence().has_seqmatch();
+  what.trajectory = chosen.matching().has_trajectory();
+  const auto& matching = chosen.matching().trajectory();
+  what.soft_labels =
+      matching.has_labels() && FromProto(matching.labels()) != Labels::kHard;
+  if (chosen.evaluation().has_recipe()) {
+    what.recipe = FromProto(chosen.evaluation().recipe());
+  }
+  return what;
+}
+
+// Matching, sequence and what belongs to them.
+void ReadDistillation(const v1::JobSpec& merged, JobSpec* spec,
+                      FieldReader* reader) {
+  if (!merged.has_images_per_class()) {
+    reader->Refuse("images_per_class",
+                   "is required: synthetic images for each class, e.g. 10");
+  } else {
+    spec->images_per_class = reader->Within(
+        "images_per_class", merged.images_per_class(), 1, 100'000);
+  }
+  const bool trajectories = merged.matching().has_trajectory();
+  if (trajectories) {
+    spec->trajectory = ReadTrajectory(merged.matching().trajectory(), reader);
+    spec->experts = ReadExperts(merged.experts(), reader);
+  } else {
+    spec->matching = ReadMatching(merged.matching().gradient(),
+                                  merged.sequence().has_dasm(), reader);
+    if (merged.has_experts()) {
+      reader->Refuse("experts",
+                     "are of matching.trajectory: leave them out, or match "
+                     "trajectories");
+    }
+  }
+  spec->synthesis.init = FromProto(merged.synthesis().init());
+  if (!reader->status().ok()) return;
+  spec->sequence = ReadSequence(merged.sequence(), spec->images_per_class,
+                                trajectories, reader);
+  if (!trajectories || !reader->status().ok()) return;
+  ReadStages(merged.sequence(), &*spec->trajectory, &spec->experts,
+             &spec->sequence, reader);
+}
+
 }  // namespace
 
 absl::StatusOr<ExpandedSpec> ExpandSpec(const v1::JobSpec& given) {
   DASM_RETURN_IF_ERROR(CheckKnown(given, ""));
   const bool evaluate_only = given.has_synthetic_set();
   if (evaluate_only) DASM_RETURN_IF_ERROR(CheckEvaluateOnly(given));
+  if (given.matching().has_gradient() && given.matching().has_trajectory()) {
+    return InvalidField("matching", "give only one of gradient and trajectory");
+  }
 
   v1::JobSpec preset;
   if (given.has_preset()) {
     DASM_ASSIGN_OR_RETURN(preset, FindPreset(given.preset()));
+    DropOtherMatching(given, &preset);
     DropOtherRecipe(given, &preset);
+    DropOtherNetwork(given, &preset);
     // Before the defaults meet the preset: what the spec displaces must not
     // displace them.
     Displace(given, &preset);
     if (evaluate_only) {
       preset.clear_images_per_class();
       preset.clear_matching();
+      preset.clear_experts();
       preset.clear_sequence();
       preset.mutable_synthesis()->clear_init();
       preset.mutable_evaluation()->clear_baselines();
@@ -83,15 +191,7 @@ absl::StatusOr<ExpandedSpec> ExpandSpec(const v1::JobSpec& given) {
   Origins unused;
   v1::JobSpec chosen = preset;
   Overlay(given, "spec", "", &chosen, &unused);
-  const v1::JobSpec defaults = DefaultSpec(
-      {.dataset = chosen.dataset().name(),
-       .images_per_class = chosen.images_per_class(),
-       .factor = chosen.synthesis().factor(),
-       .sequence = !evaluate_only,
-       .dasm = chosen.sequence().has_dasm(),
-       .recipe = chosen.evaluation().recipe() == v1::EvaluationSpec::RECIPE_DC
-                     ? Recipe::kDc
-                     : Recipe::kIdc});
+  const v1::JobSpec defaults = DefaultSpec(DefaultsOf(chosen, evaluate_only));
 
   ExpandedSpec expanded;
   Origins& origins = expanded.origins;
@@ -99,7 +199,8 @@ absl::StatusOr<ExpandedSpec> ExpandSpec(const v1::JobSpec& given) {
   Overlay(defaults, "default", "", &merged, &origins);
   Overlay(preset, "preset", "", &merged, &origins);
   Overlay(given, "spec", "", &merged, &origins);
-  if (!chosen.sequence().has_dasm() && !chosen.sequence().has_one_segment()) {
+  if (!chosen.sequence().has_dasm() && !chosen.sequence().has_seqmatch() &&
+      !chosen.sequence().has_one_segment()) {
     // The method is never a guess.
     merged.clear_sequence();
   }
@@ -123,13 +224,10 @@ absl::StatusOr<ExpandedSpec> ExpandSpec(const v1::JobSpec& given) {
 
   FieldReader reader;
   JobSpec& spec = expanded.spec;
-  const Recipe recipe =
-      merged.evaluation().recipe() == v1::EvaluationSpec::RECIPE_DC
-          ? Recipe::kDc
-          : Recipe::kIdc;
   spec.name = reader.Text("name", merged.name(), 200);
-  spec.dataset = ReadDataset(merged.dataset(), recipe, &reader);
-  spec.network = ReadNetwork(merged.network(), &reader);
+  spec.dataset = ReadDataset(merged.dataset(),
+                             FromProto(merged.evaluation().recipe()), &reader);
+  spec.network = ReadNetwork(chosen.network(), merged.network(), &reader);
   spec.synthesis.factor =
       reader.Within("synthesis.factor", merged.synthesis().factor(), 1, 8);
   if (evaluate_only) {
@@ -141,22 +239,9 @@ absl::StatusOr<ExpandedSpec> ExpandSpec(const v1::JobSpec& given) {
                     "the set was distilled with");
     }
   } else {
-    if (!merged.has_images_per_class()) {
-      reader.Refuse("images_per_class",
-                    "is required: synthetic images for each class, e.g. 10");
-    } else {
-      spec.images_per_class = reader.Within(
-          "images_per_class", merged.images_per_class(), 1, 100'000);
-    }
-    spec.matching = ReadMatching(merged.matching().gradient(),
-                                 chosen.sequence().has_dasm(), &reader);
-    spec.synthesis.init =
-        merged.synthesis().init() == v1::SynthesisSpec::INIT_NOISE
-            ? Init::kNoise
-            : Init::kReal;
+    CheckDistills(spec.network, merged.matching().has_trajectory(), &reader);
+    ReadDistillation(merged, &spec, &reader);
     DASM_RETURN_IF_ERROR(reader.status());
-    spec.sequence =
-        ReadSequence(merged.sequence(), spec.images_per_class, &reader);
   }
   if (merged.evaluation().networks_size() == 0) {
     merged.mutable_evaluation()->add_networks(spec.network.ToString());
@@ -167,8 +252,13 @@ absl::StatusOr<ExpandedSpec> ExpandSpec(const v1::JobSpec& given) {
     merged.mutable_evaluation()->set_epochs(
         DerivedEpochs(merged.evaluation(), spec.dataset, decoded));
   }
-  spec.evaluation =
-      ReadEvaluation(merged.evaluation(), spec.network, evaluate_only, &reader);
+  DeriveOrders(spec, merged.mutable_evaluation());
+  spec.evaluation = ReadEvaluation(
+      merged.evaluation(),
+      {.network = spec.network,
+       .evaluate_only = evaluate_only,
+       .several_segments = evaluate_only || spec.sequence.segments.size() > 1},
+      &reader);
   spec.execution =
       ReadExecution(merged.execution(), spec.network.norm, &reader);
   spec.resources = ReadResources(merged.resources(), spec.execution,
@@ -184,7 +274,9 @@ absl::StatusOr<ExpandedSpec> ExpandSpec(const v1::JobSpec& given) {
     spec.labels[reader.Text("labels." + key, key, 63)] =
         reader.Text("labels." + key, value, 255);
   }
+  CheckMethod(spec, &reader);
   DASM_RETURN_IF_ERROR(reader.status());
+  DASM_RETURN_IF_ERROR(CheckStudentBatches(spec, spec.dataset.classes));
 
   expanded.proto = ToProto(spec);
   if (given.has_preset()) expanded.proto.set_preset(given.preset());
@@ -217,20 +309,14 @@ absl::Status ValidateAgainstDataset(const JobSpec& spec,
                      "have ", facts.channels, " channels"));
   }
   if (side > 0) {
-    // The network shows 28 x 28 pixels of one channel as 32 x 32.
-    const int input = facts.channels == 1 && side == 28 ? 32 : side;
-    const auto check = [&](const NetworkSpec& network,
-                           const std::string& field) {
-      if (input >> network.depth >= 1) return absl::OkStatus();
-      return InvalidField(field, absl::StrCat("a depth of ", network.depth,
-                                              " halves images of ", side,
-                                              " pixels to nothing: use less"));
-    };
-    DASM_RETURN_IF_ERROR(check(spec.network, "network.depth"));
+    DASM_RETURN_IF_ERROR(
+        CheckImageSide(spec.network, "", side, facts.channels));
     for (size_t i = 0; i < spec.evaluation.networks.size(); ++i) {
-      DASM_RETURN_IF_ERROR(check(spec.evaluation.networks[i],
-                                 absl::StrCat("evaluation.networks[", i, "]")));
+      DASM_RETURN_IF_ERROR(CheckImageSide(
+          spec.evaluation.networks[i],
+          absl::StrCat("evaluation.networks[", i, "]"), side, facts.channels));
     }
+    DASM_RETURN_IF_ERROR(CheckZcaSide(spec, side));
     constexpr int kSmallestTile = 4;
     const int factor = spec.synthesis.factor;
     if (factor > 1 && side / factor < kSmallestTile) {
@@ -242,19 +328,25 @@ absl::Status ValidateAgainstDataset(const JobSpec& spec,
     }
   }
   if (spec.synthetic_set.has_value()) return absl::OkStatus();
+  // What the validation split leaves to train on.
+  const auto left = [&](int64_t images) {
+    return static_cast<int64_t>(static_cast<double>(images) *
+                                (1 - spec.dataset.validation));
+  };
+  const int64_t smallest_class = left(facts.smallest_class);
   if (facts.smallest_class > 0) {
-    if (spec.images_per_class > facts.smallest_class) {
+    if (spec.images_per_class > smallest_class) {
       return InvalidField(
           "images_per_class",
-          absl::StrCat(spec.images_per_class, " is above the ",
-                       facts.smallest_class,
+          absl::StrCat(spec.images_per_class, " is above the ", smallest_class,
                        " training images of the smallest class"));
     }
-    if (spec.matching.real_batch > facts.smallest_class) {
+    if (!spec.trajectory.has_value() &&
+        spec.matching.real_batch > smallest_class) {
       return InvalidField(
           "matching.gradient.real_batch",
           absl::StrCat(spec.matching.real_batch, " is above the ",
-                       facts.smallest_class,
+                       smallest_class,
                        " training images of the smallest class"));
     }
   }
@@ -267,6 +359,16 @@ absl::Status ValidateAgainstDataset(const JobSpec& spec,
         absl::StrCat(spec.images_per_class,
                      " is above the class size: ", facts.train_images,
                      " training images in ", facts.classes, " classes"));
+  }
+  if (spec.trajectory.has_value()) {
+    if (facts.train_images > 0 &&
+        spec.experts.training.batch > left(facts.train_images)) {
+      return InvalidField(
+          "experts.batch",
+          absl::StrCat(spec.experts.training.batch, " is above the ",
+                       left(facts.train_images), " training images"));
+    }
+    return CheckStudentBatches(spec, facts.classes);
   }
   if (facts.train_images > 0 && spec.matching.net_batch > facts.train_images) {
     return InvalidField("matching.gradient.net_batch",

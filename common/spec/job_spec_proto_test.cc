@@ -75,6 +75,32 @@ TEST(ExpandSpec, WithoutAPresetTheDatasetsRowGivesTheDefaults) {
   EXPECT_EQ(e.origins.at("evaluation.epochs"), "derived");
 }
 
+TEST(ExpandSpec, TrajectoriesWithoutAPresetTakeTheNearestRowOfMtt) {
+  const ExpandedSpec e = Expand(
+      "dataset: {name: cifar-10}\nimages_per_class: 10\n"
+      "matching: {trajectory: {}}\nsequence: {one_segment: {}}\n");
+  EXPECT_EQ(e.spec.Method(), "trajectory");
+  ASSERT_TRUE(e.spec.trajectory.has_value());
+  EXPECT_EQ(e.spec.trajectory->student_steps, 30);
+  EXPECT_EQ(e.spec.trajectory->start_epoch_initial, 20);
+  EXPECT_EQ(e.spec.trajectory->start_epoch_max, 20);
+  EXPECT_EQ(e.spec.trajectory->step_size, 0.001);
+  EXPECT_EQ(e.spec.sequence.stages.size(), 1u);
+  EXPECT_EQ(e.spec.sequence.stages[0].expert_epochs, 50);
+  EXPECT_EQ(e.spec.synthesis.factor, 1);
+  EXPECT_EQ(e.spec.dataset.preprocessing, Preprocessing::kZca);
+  EXPECT_EQ(e.spec.evaluation.training.recipe, Recipe::kTrajectory);
+  EXPECT_EQ(e.spec.evaluation.training.learning_rate, 0);
+  EXPECT_EQ(e.spec.evaluation.training.batch, 256);
+  EXPECT_EQ(e.spec.evaluation.epochs, 1000);
+  EXPECT_EQ(e.spec.evaluation.baselines, std::vector{Baseline::kRandom});
+  EXPECT_EQ(e.spec.evaluation.orders, std::vector{Order::kUnion});
+  EXPECT_FALSE(e.spec.evaluation.prefixes);
+  EXPECT_EQ(e.origins.at("matching.trajectory.student_steps"), "default");
+  EXPECT_EQ(e.origins.at("matching.trajectory.start_epoch_initial"), "derived");
+  EXPECT_EQ(e.origins.at("experts.count"), "default");
+}
+
 TEST(ExpandSpec, GangsAreExactUnlessAskedOtherwise) {
   const JobSpec plain = Expand(Idc()).spec;
   EXPECT_EQ(plain.resources.min_ranks, 1);
@@ -131,6 +157,17 @@ TEST(ExpandSpec, ExpandedProtoExpandsToItself) {
       "dataset: {image_folder: {train: a, test: b, size: 32}, mean: [0.5, "
       "0.5, 0.1], std: [1, 1, 0.3]}\nsequence: {dasm: {}}\n"
       "images_per_class: 3\n",
+      "dataset: {name: mnist}\nmatching: {trajectory: {}}\n"
+      "sequence: {one_segment: {}}\nimages_per_class: 1\n",
+      "dataset: {name: cifar-10}\nmatching: {trajectory: {labels: "
+      "soft_learned}}\nsequence: {seqmatch: {segments: [2, 1], stages: "
+      "[{start_epoch_min: 1}, {batch: 20, expert_epochs: 30}]}}\n"
+      "images_per_class: 3\nexperts: {schedule: {initial_share: 0.5, "
+      "growth_epochs: 4, removals: [{after_epoch: 4, share: 0.1}, "
+      "{after_epoch: 6, share: 0.2}]}}\n",
+      "dataset: {name: svhn}\nmatching: {trajectory: {}}\n"
+      "sequence: {dasm: {union: true}}\nimages_per_class: 3\n"
+      "network: {name: resnet18, norm: batch}\n",
       "dataset: {name: mnist}\nsynthetic_set: {npz: a.npz}\n",
       "dataset: {name: mnist}\nsynthetic_set: {npy: {images: a, labels: b}, "
       "space: normalized}\nevaluation: {recipe: dc}\n",
@@ -178,7 +215,9 @@ TEST(ExpandSpec, ExpandedProtoHasEveryFieldOfItsMethod) {
   EXPECT_EQ(missing,
             (std::vector<std::string>{
                 "dataset.idx", "dataset.cifar_binary", "dataset.image_folder",
-                "sequence.one_segment", "synthetic_set", "labels"}));
+                "matching.trajectory", "sequence.one_segment",
+                "sequence.dasm.stages", "sequence.dasm.union",
+                "sequence.seqmatch", "synthetic_set", "labels", "experts"}));
 }
 
 TEST(ExpandSpec, NumbersAreTheDecimalsThatWereWritten) {
@@ -350,7 +389,8 @@ TEST(ExpandSpec, ErrorsNameFieldAndRemedy) {
        "matching.gradient.augmentation", "alone"},
       {Idc("matching: {gradient: {augmentation: [color, color]}}"),
        "matching.gradient.augmentation", "twice"},
-      {Idc("network: {name: resnet}"), "network.name", "known is convnet"},
+      {Idc("network: {name: resnet}"), "network.name",
+       "known are convnet, mlp"},
       {Idc("network: {depth: 9}"), "network.depth", "outside"},
       {Idc("evaluation: {networks: [convnet-x3]}"), "evaluation.networks[0]",
        "is not a network"},
@@ -361,7 +401,7 @@ TEST(ExpandSpec, ErrorsNameFieldAndRemedy) {
       {Idc("evaluation: {networks: [convnet, convnet-d3]}"),
        "evaluation.networks[1]", "listed twice"},
       {Idc("evaluation: {networks: [vit]}"), "evaluation.networks[0].name",
-       "known is convnet"},
+       "known are convnet"},
       {Idc("evaluation: {baselines: [none, tiles]}"), "evaluation.baselines",
        "alone"},
       {Idc("evaluation: {baselines: [tiles, tiles]}"), "evaluation.baselines",

@@ -9,6 +9,8 @@
 #include "common/spec/known_dataset.h"
 #include "common/spec/nearest.h"
 #include "common/spec/spec_writer.h"
+#include "common/spec/trajectory_default.h"
+#include "common/spec/trajectory_table.h"
 
 namespace dasm {
 namespace {
@@ -130,20 +132,34 @@ void SetEvaluation(const KnownDataset& row, const DefaultsFor& what, int factor,
                    v1::EvaluationSpec* evaluation) {
   const TrainingRecipe common;
   evaluation->set_repeats(3);
-  evaluation->set_prefixes(true);
   evaluation->set_seed(0);
+  evaluation->set_protocol(v1::EvaluationSpec::PROTOCOL_LAST);
+  // Trajectories: where there are several segments.
+  if (!what.trajectory) evaluation->set_prefixes(true);
   evaluation->set_learning_rate(static_cast<float>(common.learning_rate));
   evaluation->set_momentum(static_cast<float>(common.momentum));
   evaluation->set_weight_decay(static_cast<float>(common.weight_decay));
-  if (what.sequence) {
+  if (what.trajectory) {
+    evaluation->add_baselines(v1::EvaluationSpec::BASELINE_RANDOM);
+  } else if (what.sequence) {
     evaluation->add_baselines(v1::EvaluationSpec::BASELINE_RANDOM);
     evaluation->add_baselines(v1::EvaluationSpec::BASELINE_TILES);
     evaluation->add_baselines(v1::EvaluationSpec::BASELINE_START);
   } else {
     evaluation->add_baselines(v1::EvaluationSpec::BASELINE_NONE);
   }
+  const Recipe recipe = what.recipe.value_or(
+      what.trajectory ? Recipe::kTrajectory : Recipe::kIdc);
+  if (recipe == Recipe::kTrajectory) {
+    SetTrajectoryRecipe(what.soft_labels, row.flip, evaluation);
+    if (what.sequence && !what.trajectory) {
+      // No step size was learned.
+      evaluation->set_learning_rate(static_cast<float>(common.learning_rate));
+    }
+    return;
+  }
   using enum Augmentation;
-  if (what.recipe == Recipe::kDc) {
+  if (recipe == Recipe::kDc) {
     evaluation->set_recipe(v1::EvaluationSpec::RECIPE_DC);
     evaluation->set_batch(256);
     evaluation->set_cutmix(0);
@@ -233,9 +249,14 @@ v1::JobSpec DefaultSpec(const DefaultsFor& what) {
   // An existing set is taken as it is; our own know their factor.
   const int usual =
       what.sequence ? row->DefaultFactor(what.images_per_class) : 1;
-  const int factor = what.factor > 0 ? what.factor : usual;
+  const int factor = what.factor > 0   ? what.factor
+                     : what.trajectory ? 1
+                                       : usual;
 
   v1::JobSpec spec;
+  spec.mutable_dataset()->set_preprocessing(
+      v1::DatasetSpec::PREPROCESSING_NORMALIZE);
+  spec.mutable_dataset()->set_validation(0);
   const NetworkSpec network;
   spec.mutable_network()->set_name(network.name);
   spec.mutable_network()->set_depth(network.depth);
@@ -244,9 +265,23 @@ v1::JobSpec DefaultSpec(const DefaultsFor& what) {
   spec.mutable_synthesis()->set_factor(factor);
   if (what.sequence) {
     spec.mutable_synthesis()->set_init(v1::SynthesisSpec::INIT_REAL);
-    SetMatching(*row, factor, spec.mutable_matching()->mutable_gradient());
+    if (what.trajectory) {
+      const TrajectoryRow& nearest = NearestMttRow(what.images_per_class);
+      SetTrajectory(nearest, row->flip, &spec);
+      if (nearest.zca && what.dataset.starts_with("cifar-")) {
+        spec.mutable_dataset()->set_preprocessing(
+            v1::DatasetSpec::PREPROCESSING_ZCA);
+      }
+    } else {
+      SetMatching(*row, factor, spec.mutable_matching()->mutable_gradient());
+    }
     if (what.dasm) {
       SetDasm(*row, spec.mutable_sequence()->mutable_dasm());
+      if (what.trajectory) {
+        spec.mutable_sequence()->mutable_dasm()->set_union_(false);
+      }
+    } else if (what.seqmatch) {
+      spec.mutable_sequence()->mutable_seqmatch();
     } else {
       spec.mutable_sequence()->mutable_one_segment();
     }

@@ -15,6 +15,7 @@
 #ifndef DASM_COMMON_SPEC_PRESET_H_
 #define DASM_COMMON_SPEC_PRESET_H_
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,11 +43,18 @@ struct DefaultsFor {
   int factor = 0;            // 0: the data set's default
   bool sequence = true;      // false: an evaluate-only job
   bool dasm = false;
-  Recipe recipe = Recipe::kIdc;
+  bool seqmatch = false;
+  // Trajectories are matched.
+  bool trajectory = false;
+  bool soft_labels = false;  // their labels are not hard
+  // Not given: that of the method.
+  std::optional<Recipe> recipe;
 };
 
-// The values that hold without a preset: the row of the data set in the budget
-// /paper, without its name and images_per_class.
+// The values that hold without a preset, without dataset.name and
+// images_per_class. Gradient matching: the row of the data set in the budget
+// /paper. Trajectory matching: MTT's CIFAR-10 row of the nearest
+// images_per_class, whose ZCA is for CIFAR alone.
 v1::JobSpec DefaultSpec(const DefaultsFor& what);
 
 }  // namespace dasm

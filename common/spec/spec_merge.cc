@@ -36,7 +36,8 @@ struct Alternatives {
 
 const std::vector<Alternatives>& AllAlternatives() {
   static const auto* const kAll = new std::vector<Alternatives>{
-      {"SequenceSpec", {"one_segment", "dasm"}},
+      {"SequenceSpec", {"one_segment", "dasm", "seqmatch"}},
+      {"MatchingSpec", {"gradient", "trajectory"}},
       {"DatasetSpec", {"name", "idx", "cifar_binary", "image_folder"}},
       {"SyntheticSetSpec", {"npz", "npy", "digest"}},
       {"EvaluationSpec", {"epochs", "steps"}},
@@ -86,10 +87,14 @@ absl::Status CheckKnown(const Message& message, const std::string& path) {
   std::vector<const FieldDescriptor*> fields;
   reflection.ListFields(message, &fields);
   for (const FieldDescriptor* field : fields) {
-    const std::string name = Join(path, field->name());
     const int count =
         field->is_repeated() ? reflection.FieldSize(message, field) : 1;
     for (int i = 0; i < count; ++i) {
+      std::string name = Join(path, field->name());
+      if (field->is_repeated() && !field->is_map() &&
+          field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+        absl::StrAppend(&name, "[", i, "]");
+      }
       switch (field->cpp_type()) {
         case FieldDescriptor::CPPTYPE_MESSAGE:
           DASM_RETURN_IF_ERROR(

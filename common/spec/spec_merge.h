@@ -20,9 +20,9 @@ using Origins = std::map<std::string, std::string>;
 absl::Status CheckKnown(const google::protobuf::Message& message,
                         const std::string& path);
 
-// Some fields say the same thing in different ways (one_segment and dasm; name,
-// idx, ...; epochs and steps). Removes from `below` those that a field of
-// `layer` displaces, at every level.
+// Some fields say the same thing in different ways (one_segment, dasm and
+// seqmatch; gradient and trajectory; name, idx, ...; epochs and steps). Removes
+// from `below` those that a field of `layer` displaces, at every level.
 void Displace(const google::protobuf::Message& layer,
               google::protobuf::Message* below);
 

@@ -1,120 +1,18 @@
 #include "common/spec/spec_reader.h"
 
 #include <algorithm>
-#include <charconv>
+#include <cstdint>
 #include <limits>
-#include <optional>
-#include <set>
 #include <string_view>
 
-#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
-#include "common/base/error.h"
 #include "common/spec/known_dataset.h"
 #include "common/spec/nearest.h"
+#include "common/spec/spec_enums.h"
 
 namespace dasm {
 namespace {
-
-std::string Join(const std::string& path, const std::string& name) {
-  return path.empty() ? name : path + "." + name;
-}
-
-// The decimal that was written: 0.1f is meant as 0.1, not 0.100000001.
-double Decimal(float value) {
-  char buffer[32];
-  const auto [end, error] =
-      std::to_chars(buffer, buffer + sizeof(buffer), value);
-  double result = 0;
-  std::from_chars(buffer, end, result);
-  return result;
-}
-
-Augmentation FromProto(v1::Augmentation value) {
-  switch (value) {
-    case v1::AUGMENTATION_CROP:
-      return Augmentation::kCrop;
-    case v1::AUGMENTATION_CUTOUT:
-      return Augmentation::kCutout;
-    case v1::AUGMENTATION_FLIP:
-      return Augmentation::kFlip;
-    case v1::AUGMENTATION_SCALE:
-      return Augmentation::kScale;
-    case v1::AUGMENTATION_ROTATE:
-      return Augmentation::kRotate;
-    default:
-      // CheckKnown let only known values through; NONE is handled before.
-      return Augmentation::kColor;
-  }
-}
-
-Norm FromProto(v1::NetworkSpec::Norm value) {
-  switch (value) {
-    case v1::NetworkSpec::NORM_NONE:
-      return Norm::kNone;
-    case v1::NetworkSpec::NORM_BATCH:
-      return Norm::kBatch;
-    default:
-      return Norm::kInstance;
-  }
-}
-
-void CheckNetwork(const NetworkSpec& network, const std::string& field,
-                  FieldReader* reader) {
-  if (network.name != "convnet") {
-    reader->Refuse(Join(field, "name"),
-                   absl::StrCat("there is no network \"", network.name,
-                                "\"; known is convnet"));
-  }
-  reader->Within(Join(field, "depth"), network.depth, 1, 8);
-  reader->Within(Join(field, "width"), network.width, 1, 1024);
-}
-
-// "convnet-d3-w128-instance"; what is left out is taken from `job`.
-std::optional<NetworkSpec> ParseNetwork(const std::string& text,
-                                        const NetworkSpec& job) {
-  const std::vector<std::string> parts = absl::StrSplit(text, '-');
-  NetworkSpec network = job;
-  network.name = parts[0];
-  std::set<char> seen;
-  for (size_t i = 1; i < parts.size(); ++i) {
-    const std::string& part = parts[i];
-    int number = 0;
-    const bool numbered =
-        part.size() > 1 &&
-        part.find_first_not_of("0123456789", 1) == std::string::npos &&
-        absl::SimpleAtoi(part.substr(1), &number);
-    char what = 0;
-    if (numbered && part[0] == 'd') {
-      network.depth = number;
-      what = 'd';
-    } else if (numbered && part[0] == 'w') {
-      network.width = number;
-      what = 'w';
-    } else {
-      const nlohmann::json name = part;
-      network.norm = name.get<Norm>();
-      // An unknown name reads as the first value.
-      if (nlohmann::json(network.norm) != name) return std::nullopt;
-      what = 'n';
-    }
-    if (!seen.insert(what).second) return std::nullopt;
-  }
-  return network;
-}
-
-// Two halves up to 100, then segments of 50.
-std::vector<int> DefaultSegments(int images_per_class) {
-  if (images_per_class <= 1) return {images_per_class};
-  if (images_per_class <= 100) {
-    const int second = images_per_class / 2;
-    return {images_per_class - second, second};
-  }
-  std::vector<int> segments(images_per_class / 50, 50);
-  if (images_per_class % 50 > 0) segments.push_back(images_per_class % 50);
-  return segments;
-}
 
 bool IsHex64(std::string_view text) {
   return text.size() == 64 &&
@@ -122,73 +20,6 @@ bool IsHex64(std::string_view text) {
 }
 
 }  // namespace
-
-void FieldReader::Refuse(const std::string& field, const std::string& what) {
-  if (status_.ok()) status_ = InvalidField(field, what);
-}
-
-double FieldReader::Number(const std::string& field, float value, double low,
-                           double high) {
-  return Within(field, Decimal(value), low, high);
-}
-
-double FieldReader::Positive(const std::string& field, float value,
-                             double high) {
-  const double number = Decimal(value);
-  if (!(number > 0 && number <= high)) {
-    Refuse(field, absl::StrCat(number, " is outside 0 (excluded) to ", high));
-  }
-  return number;
-}
-
-double FieldReader::BelowOne(const std::string& field, float value) {
-  const double number = Decimal(value);
-  if (!(number >= 0 && number < 1)) {
-    Refuse(field, absl::StrCat(number, " is outside 0 to 1 (excluded)"));
-  }
-  return number;
-}
-
-std::string FieldReader::Text(const std::string& field,
-                              const std::string& value, size_t longest) {
-  if (value.size() > longest) {
-    Refuse(field,
-           absl::StrCat("has ", value.size(), " bytes, above ", longest));
-  }
-  for (const char c : value) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      Refuse(field, "holds a control character");
-      break;
-    }
-  }
-  return value;
-}
-
-std::string FieldReader::Path(const std::string& field, bool set,
-                              const std::string& value) {
-  if (!set || value.empty()) {
-    Refuse(field, "is required: a path below a --data folder");
-  }
-  return Text(field, value, 4096);
-}
-
-std::vector<Augmentation> FieldReader::Augmentations(
-    const std::string& field,
-    const google::protobuf::RepeatedField<int>& values) {
-  std::vector<Augmentation> result;
-  for (const int value : values) {
-    if (value == v1::AUGMENTATION_NONE) {
-      if (values.size() > 1) Refuse(field, "none must stand alone");
-      return {};
-    }
-    result.push_back(FromProto(static_cast<v1::Augmentation>(value)));
-  }
-  std::sort(result.begin(), result.end());
-  if (std::adjacent_find(result.begin(), result.end()) != result.end()) {
-    Refuse(field, "names an augmentation twice: remove one");
-  }
-  return result;
-}
 
 DatasetSpec ReadDataset(const v1::DatasetSpec& from, Recipe recipe,
                         FieldReader* reader) {
@@ -297,16 +128,9 @@ DatasetSpec ReadDataset(const v1::DatasetSpec& from, Recipe recipe,
         absl::StrCat("has ", to.std.size(), " values, dataset.mean ",
                      to.mean.size(), ": give both, one value a channel"));
   }
-  return to;
-}
-
-NetworkSpec ReadNetwork(const v1::NetworkSpec& from, FieldReader* reader) {
-  NetworkSpec to;
-  to.name = from.name();
-  to.depth = from.depth();
-  to.width = from.width();
-  to.norm = FromProto(from.norm());
-  CheckNetwork(to, "network", reader);
+  to.preprocessing = FromProto(from.preprocessing());
+  to.validation =
+      reader->Number("dataset.validation", from.validation(), 0, 0.5);
   return to;
 }
 
@@ -390,160 +214,6 @@ GradientMatchingSpec ReadMatching(const v1::GradientMatching& from,
   return to;
 }
 
-SequenceSpec ReadSequence(const v1::SequenceSpec& from, int images_per_class,
-                          FieldReader* reader) {
-  SequenceSpec to;
-  if (from.has_one_segment() == from.has_dasm()) {
-    reader->Refuse("sequence",
-                   from.has_dasm()
-                       ? "give only one of one_segment and dasm"
-                       : "is required: dasm: {} or one_segment: {} (IDC), or "
-                         "a preset");
-    return to;
-  }
-  to.segments = {images_per_class};
-  if (from.has_one_segment()) return to;
-  const v1::Dasm& dasm = from.dasm();
-  const auto path = [](const char* name) {
-    return absl::StrCat("sequence.dasm.", name);
-  };
-  to.segments = DefaultSegments(images_per_class);
-  if (dasm.segments_size() > 0) {
-    to.segments.assign(dasm.segments().begin(), dasm.segments().end());
-    int64_t sum = 0;
-    for (const int size : to.segments) {
-      if (size < 1) {
-        reader->Refuse(path("segments"), "each segment needs at least 1 image");
-      }
-      sum += size;
-    }
-    if (sum != images_per_class) {
-      reader->Refuse(
-          path("segments"),
-          absl::StrCat("[", absl::StrJoin(to.segments, ", "), "] sums to ", sum,
-                       ", but images_per_class is ", images_per_class,
-                       ": change one of them, or leave segments out for [",
-                       absl::StrJoin(DefaultSegments(images_per_class), ", "),
-                       "]"));
-    }
-  }
-  if (to.segments.size() > 1000) {
-    reader->Refuse(path("segments"), "more than 1000 segments");
-  }
-  switch (dasm.pool()) {
-    case v1::Dasm::POOL_ALL:
-      to.pool = PoolRule::kAll;
-      break;
-    case v1::Dasm::POOL_LOSS_QUANTILE:
-      to.pool = PoolRule::kLossQuantile;
-      break;
-    case v1::Dasm::POOL_EL2N:
-      to.pool = PoolRule::kEl2n;
-      break;
-    case v1::Dasm::POOL_WEIGHTED:
-      to.pool = PoolRule::kWeighted;
-      break;
-    default:
-      to.pool = PoolRule::kMisclassified;
-  }
-  to.mix = reader->Number(path("mix"), dasm.mix(), 0, 1);
-  to.trim = reader->Number(path("trim"), dasm.trim(), 0, 0.5);
-  to.discriminators =
-      reader->Within(path("discriminators"), dasm.discriminators(), 1, 32);
-  to.discriminator_epochs = reader->Within(
-      path("discriminator_epochs"), dasm.discriminator_epochs(), 1, 100'000);
-  to.discriminator_steps = reader->Within(
-      path("discriminator_steps"), dasm.discriminator_steps(), 1, 100'000'000);
-  to.quantile_floor =
-      reader->Positive(path("quantile_floor"), dasm.quantile_floor(), 1);
-  // EL2N lies in [0, sqrt 2].
-  to.el2n_threshold =
-      reader->Number(path("el2n_threshold"), dasm.el2n_threshold(), 0, 1.4142);
-  to.weight_floor =
-      reader->Number(path("weight_floor"), dasm.weight_floor(), 0, 1);
-  to.weight_power =
-      reader->Number(path("weight_power"), dasm.weight_power(), 0, 10);
-  to.reference_steps = reader->Within(path("reference_steps"),
-                                      dasm.reference_steps(), 0, 100'000'000);
-  return to;
-}
-
-EvaluationSpec ReadEvaluation(const v1::EvaluationSpec& from,
-                              const NetworkSpec& job, bool evaluate_only,
-                              FieldReader* reader) {
-  EvaluationSpec to;
-  to.training.recipe = from.recipe() == v1::EvaluationSpec::RECIPE_DC
-                           ? Recipe::kDc
-                           : Recipe::kIdc;
-  to.training.steps =
-      reader->Within("evaluation.steps", from.steps(), 0, 100'000'000);
-  to.training.batch = reader->Within("evaluation.batch", from.batch(), 1, 4096);
-  to.training.learning_rate =
-      reader->Positive("evaluation.learning_rate", from.learning_rate(), 10);
-  to.training.momentum =
-      reader->BelowOne("evaluation.momentum", from.momentum());
-  to.training.weight_decay =
-      reader->Number("evaluation.weight_decay", from.weight_decay(), 0, 1);
-  to.training.augmentation =
-      reader->Augmentations("evaluation.augmentation", from.augmentation());
-  to.training.cutmix = reader->Number("evaluation.cutmix", from.cutmix(), 0, 1);
-  to.epochs = reader->Within("evaluation.epochs", from.epochs(), 0, 100'000);
-  to.repeats = reader->Within("evaluation.repeats", from.repeats(), 1, 100);
-  to.prefixes = from.prefixes();
-  to.seed = from.seed();
-  if (from.networks_size() > 100) {
-    reader->Refuse("evaluation.networks", "more than 100 networks");
-    return to;
-  }
-  for (int i = 0; i < from.networks_size(); ++i) {
-    const std::string field = absl::StrCat("evaluation.networks[", i, "]");
-    const auto network = ParseNetwork(from.networks(i), job);
-    if (!network.has_value()) {
-      reader->Refuse(field, absl::StrCat("\"", from.networks(i),
-                                         "\" is not a network: write convnet "
-                                         "or e.g. convnet-d3-w128-instance"));
-      continue;
-    }
-    CheckNetwork(*network, field, reader);
-    if (std::find(to.networks.begin(), to.networks.end(), *network) !=
-        to.networks.end()) {
-      reader->Refuse(field, absl::StrCat(network->ToString(),
-                                         " is listed twice: remove one"));
-    }
-    to.networks.push_back(*network);
-  }
-  for (const int value : from.baselines()) {
-    switch (static_cast<v1::EvaluationSpec::Baseline>(value)) {
-      case v1::EvaluationSpec::BASELINE_RANDOM:
-        to.baselines.push_back(Baseline::kRandom);
-        break;
-      case v1::EvaluationSpec::BASELINE_TILES:
-        to.baselines.push_back(Baseline::kTiles);
-        break;
-      case v1::EvaluationSpec::BASELINE_START:
-        to.baselines.push_back(Baseline::kStart);
-        break;
-      default:
-        if (from.baselines_size() > 1) {
-          reader->Refuse("evaluation.baselines", "none must stand alone");
-        }
-    }
-  }
-  std::sort(to.baselines.begin(), to.baselines.end());
-  if (std::adjacent_find(to.baselines.begin(), to.baselines.end()) !=
-      to.baselines.end()) {
-    reader->Refuse("evaluation.baselines",
-                   "names a baseline twice: remove one");
-  }
-  if (evaluate_only && std::find(to.baselines.begin(), to.baselines.end(),
-                                 Baseline::kStart) != to.baselines.end()) {
-    reader->Refuse("evaluation.baselines",
-                   "start is the beginning of a distillation, which an "
-                   "existing set does not have: leave it out");
-  }
-  return to;
-}
-
 ExecutionSpec ReadExecution(const v1::ExecutionSpec& from, Norm norm,
                             FieldReader* reader) {
   ExecutionSpec to;
@@ -584,6 +254,8 @@ ResourceSpec ReadResources(const v1::ResourceSpec& from,
       reader->Within("resources.priority", from.priority(), -1000, 1000);
   to.checkpoint_interval = reader->Number(
       "resources.checkpoint_interval", from.checkpoint_interval(), 0.1, 86400);
+  to.checkpoint_steps = reader->Within(
+      "resources.checkpoint_steps", from.checkpoint_steps(), 0, 1'000'000'000);
   to.min_ranks = from.min_ranks();
   if (to.min_ranks < 1 || to.min_ranks > to.ranks) {
     reader->Refuse("resources.min_ranks",

@@ -2,21 +2,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/spec/job_spec_proto.h"
+#include "common/spec/spec_enums.h"
+#include "common/spec/trajectory_writer.h"
 
 namespace dasm {
 namespace {
-
-v1::NetworkSpec::Norm ToProto(Norm value) {
-  switch (value) {
-    case Norm::kNone:
-      return v1::NetworkSpec::NORM_NONE;
-    case Norm::kInstance:
-      return v1::NetworkSpec::NORM_INSTANCE;
-    case Norm::kBatch:
-      return v1::NetworkSpec::NORM_BATCH;
-  }
-  return v1::NetworkSpec::NORM_UNSPECIFIED;
-}
 
 v1::Augmentation ToProto(Augmentation value) {
   switch (value) {
@@ -79,6 +69,8 @@ void WriteDataset(const DatasetSpec& from, v1::DatasetSpec* to) {
   }
   for (const double m : from.mean) to->add_mean(static_cast<float>(m));
   for (const double s : from.std) to->add_std(static_cast<float>(s));
+  to->set_preprocessing(ToProto(from.preprocessing));
+  to->set_validation(static_cast<float>(from.validation));
 }
 
 void WriteMatching(const GradientMatchingSpec& from, v1::GradientMatching* to) {
@@ -153,12 +145,26 @@ void WriteDasm(const SequenceSpec& from, v1::Dasm* to) {
   to->set_weight_floor(static_cast<float>(from.weight_floor));
   to->set_weight_power(static_cast<float>(from.weight_power));
   to->set_reference_steps(from.reference_steps);
+  if (from.stages.empty()) return;
+  WriteStages(from.stages, to->mutable_stages());
+  to->set_union_(from.visible_earlier);
+}
+
+void WriteSequence(const SequenceSpec& from, v1::SequenceSpec* to) {
+  if (from.segments.size() <= 1) {
+    to->mutable_one_segment();
+  } else if (from.seqmatch) {
+    v1::SeqMatch& seqmatch = *to->mutable_seqmatch();
+    seqmatch.mutable_segments()->Add(from.segments.begin(),
+                                     from.segments.end());
+    WriteStages(from.stages, seqmatch.mutable_stages());
+  } else {
+    WriteDasm(from, to->mutable_dasm());
+  }
 }
 
 void WriteEvaluation(const EvaluationSpec& from, v1::EvaluationSpec* to) {
-  to->set_recipe(from.training.recipe == Recipe::kDc
-                     ? v1::EvaluationSpec::RECIPE_DC
-                     : v1::EvaluationSpec::RECIPE_IDC);
+  to->set_recipe(ToProto(from.training.recipe));
   for (const NetworkSpec& network : from.networks) {
     to->add_networks(network.ToString());
   }
@@ -189,6 +195,8 @@ void WriteEvaluation(const EvaluationSpec& from, v1::EvaluationSpec* to) {
   }
   to->set_prefixes(from.prefixes);
   to->set_seed(from.seed);
+  for (const Order order : from.orders) to->add_orders(ToProto(order));
+  to->set_protocol(ToProto(from.protocol));
 }
 
 }  // namespace
@@ -220,8 +228,10 @@ v1::JobSpec ToProto(const JobSpec& spec) {
   WriteDataset(spec.dataset, proto.mutable_dataset());
   v1::NetworkSpec& network = *proto.mutable_network();
   network.set_name(spec.network.name);
-  network.set_depth(spec.network.depth);
-  network.set_width(spec.network.width);
+  if (spec.network.name == "convnet") {
+    network.set_depth(spec.network.depth);
+    network.set_width(spec.network.width);
+  }
   network.set_norm(ToProto(spec.network.norm));
   proto.mutable_synthesis()->set_factor(spec.synthesis.factor);
   if (spec.synthetic_set.has_value()) {
@@ -240,15 +250,16 @@ v1::JobSpec ToProto(const JobSpec& spec) {
                      : v1::SyntheticSetSpec::SPACE_PIXEL);
   } else {
     proto.set_images_per_class(spec.images_per_class);
-    WriteMatching(spec.matching, proto.mutable_matching()->mutable_gradient());
-    proto.mutable_synthesis()->set_init(spec.synthesis.init == Init::kNoise
-                                            ? v1::SynthesisSpec::INIT_NOISE
-                                            : v1::SynthesisSpec::INIT_REAL);
-    if (spec.sequence.segments.size() > 1) {
-      WriteDasm(spec.sequence, proto.mutable_sequence()->mutable_dasm());
+    if (spec.trajectory.has_value()) {
+      WriteTrajectory(*spec.trajectory,
+                      proto.mutable_matching()->mutable_trajectory());
+      WriteExperts(spec.experts, proto.mutable_experts());
     } else {
-      proto.mutable_sequence()->mutable_one_segment();
+      WriteMatching(spec.matching,
+                    proto.mutable_matching()->mutable_gradient());
     }
+    proto.mutable_synthesis()->set_init(ToProto(spec.synthesis.init));
+    WriteSequence(spec.sequence, proto.mutable_sequence());
   }
   WriteEvaluation(spec.evaluation, proto.mutable_evaluation());
   v1::ExecutionSpec& execution = *proto.mutable_execution();

@@ -18,17 +18,52 @@ DistillSegmentParameters Distill() {
   return p;
 }
 
+MatchTrajectoriesParameters Match() {
+  MatchTrajectoriesParameters p;
+  p.segment = 1;
+  p.images_per_class = 5;
+  p.network = {
+      .name = "resnet18", .depth = 0, .width = 0, .norm = Norm::kBatch};
+  p.matching.estimator = Estimator::kTesla;
+  p.matching.step_size_learning_rate = 1e-7;
+  p.matching.step_size_form = StepSizeForm::kLog;
+  p.matching.labels = Labels::kSoftLearned;
+  p.matching.label_experts = LabelExperts::kFirst;
+  p.matching.augmentation = {Augmentation::kColor, Augmentation::kFlip};
+  p.init = Init::kCorrect;
+  p.visible_earlier = true;
+  return p;
+}
+
 // One of each kind, in the order of the variant.
 std::vector<TaskParameters> OneOfEach() {
-  return {PrepareDatasetParameters{.name = "mnist", .format = "idx"},
-          ImportSetParameters{.space = PixelSpace::kNormalized, .factor = 2},
-          Distill(),
-          TrainDiscriminatorParameters{.index = 2, .real = true},
-          ScoreSamplesParameters{},
-          SelectPoolParameters{.pool = PoolRule::kEl2n, .minimum = 200},
-          SelectCoresetParameters{.rule = "tiles", .images_per_class = 3},
-          EvaluateParameters{.repeat = 2},
-          AssembleParameters{.factor = 3}};
+  TrainExpertsParameters experts{.first = 4, .count = 2};
+  experts.training.schedule = {.enabled = true,
+                               .initial_share = 0.75,
+                               .growth_epochs = 20,
+                               .removals = {{.after_epoch = 40, .share = 0.1}},
+                               .gradual = true};
+  experts.start = {.trained = true, .order = Order::kStaged, .epochs = 3};
+  experts.start.training.recipe = Recipe::kTrajectory;
+  return {
+      PrepareDatasetParameters{
+          .name = "mnist", .format = "idx", .validation = 0.1},
+      WhitenDatasetParameters{.epsilon = 0.2},
+      ImportSetParameters{.space = PixelSpace::kNormalized, .factor = 2},
+      ImportScoresParameters{},
+      Distill(),
+      experts,
+      Match(),
+      FindRangeParameters{.matching = Match().matching, .window = 5},
+      TrainDiscriminatorParameters{
+          .index = 2, .real = true, .order = Order::kCumulative},
+      ScoreSamplesParameters{.grand = true},
+      RankSamplesParameters{.rule = ScoreRule::kGrand},
+      SelectPoolParameters{.pool = PoolRule::kEl2n, .minimum = 200},
+      SelectCoresetParameters{.rule = "tiles", .images_per_class = 3},
+      EvaluateParameters{
+          .order = Order::kStaged, .split = Split::kValidation, .repeat = 2},
+      AssembleParameters{.factor = 3}};
 }
 
 TEST(TaskParameters, EveryKindSurvivesATripThroughJson) {
@@ -121,6 +156,12 @@ TEST(NetworkSpec, NameHoldsEveryPart) {
   EXPECT_EQ(
       (NetworkSpec{.depth = 4, .width = 32, .norm = Norm::kBatch}.ToString()),
       "convnet-d4-w32-batch");
+  const NetworkSpec resnet{
+      .name = "resnet18-ap", .depth = 0, .width = 0, .norm = Norm::kBatch};
+  EXPECT_EQ(resnet.ToString(), "resnet18-ap-batch");
+  const NetworkSpec mlp{
+      .name = "mlp", .depth = 0, .width = 0, .norm = Norm::kNone};
+  EXPECT_EQ(mlp.ToString(), "mlp");
 }
 
 TEST(JobSpec, MethodFollowsFromSegmentsAndSet) {
@@ -129,6 +170,12 @@ TEST(JobSpec, MethodFollowsFromSegmentsAndSet) {
   EXPECT_EQ(spec.Method(), "idc");
   spec.sequence.segments = {5, 5};
   EXPECT_EQ(spec.Method(), "dasm");
+  spec.trajectory.emplace();
+  EXPECT_EQ(spec.Method(), "dasm-trajectory");
+  spec.sequence.seqmatch = true;
+  EXPECT_EQ(spec.Method(), "seqmatch");
+  spec.sequence = {.segments = {5}};
+  EXPECT_EQ(spec.Method(), "trajectory");
   spec.synthetic_set.emplace();
   EXPECT_EQ(spec.Method(), "evaluate");
 }

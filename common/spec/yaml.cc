@@ -144,8 +144,12 @@ class Converter {
       }
       reflection.ClearField(message, &field);
       for (size_t i = 0; i < node.items.size(); ++i) {
-        DASM_RETURN_IF_ERROR(FillValue(
-            node.items[i], absl::StrCat(path, "[", i, "]"), field, message));
+        const std::string at = absl::StrCat(path, "[", i, "]");
+        DASM_RETURN_IF_ERROR(
+            field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE
+                ? Fill(node.items[i], at,
+                       reflection.AddMessage(message, &field))
+                : FillValue(node.items[i], at, field, message));
       }
       return absl::OkStatus();
     }
@@ -458,7 +462,10 @@ nlohmann::ordered_json ToJson(const Message& message) {
       member = nlohmann::ordered_json::array();
       for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
         member.push_back(
-            nlohmann::ordered_json::parse(ScalarText(message, *field, i)));
+            field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE
+                ? ToJson(reflection.GetRepeatedMessage(message, field, i))
+                : nlohmann::ordered_json::parse(
+                      ScalarText(message, *field, i)));
       }
     } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
       member = ToJson(reflection.GetMessage(message, field));
@@ -484,7 +491,16 @@ std::string PlainOrQuoted(const std::string& text) {
   return plain ? text : Quote(text);
 }
 
+// A value in one line; a mapping holds no mappings.
 std::string FlowText(const nlohmann::ordered_json& value) {
+  if (value.is_object() && !value.empty()) {
+    std::vector<std::string> members;
+    for (const auto& [name, member] : value.items()) {
+      members.push_back(
+          absl::StrCat(PlainOrQuoted(name), ": ", FlowText(member)));
+    }
+    return absl::StrCat("{", absl::StrJoin(members, ", "), "}");
+  }
   return value.is_string() ? PlainOrQuoted(value.get<std::string>())
                            : value.dump();
 }
@@ -496,6 +512,12 @@ void AppendBlock(const nlohmann::ordered_json& object, int indent,
     if (value.is_object() && !value.empty()) {
       absl::StrAppend(out, "\n");
       AppendBlock(value, indent + 2, out);
+    } else if (value.is_array() && !value.empty() && value[0].is_object()) {
+      absl::StrAppend(out, "\n");
+      for (const auto& item : value) {
+        absl::StrAppend(out, std::string(indent, ' '), "- ", FlowText(item),
+                        "\n");
+      }
     } else if (value.is_array()) {
       absl::StrAppend(
           out, " [",

@@ -215,8 +215,14 @@ TEST(ParseJobFile, JobSpecHoldsOnlyTypesThatAreConverted) {
       const FieldDescriptor& field = *type->field(i);
       switch (field.cpp_type()) {
         case FieldDescriptor::CPPTYPE_MESSAGE:
-          EXPECT_TRUE(!field.is_repeated() || field.is_map())
-              << field.full_name();
+          // A mapping in a list is written in one line, so it holds no other.
+          if (field.is_repeated() && !field.is_map()) {
+            for (int j = 0; j < field.message_type()->field_count(); ++j) {
+              EXPECT_NE(field.message_type()->field(j)->cpp_type(),
+                        FieldDescriptor::CPPTYPE_MESSAGE)
+                  << field.message_type()->field(j)->full_name();
+            }
+          }
           todo.push_back(field.message_type());
           break;
         case FieldDescriptor::CPPTYPE_ENUM:
@@ -264,6 +270,34 @@ TEST(ToYaml, WritesShortNumbersAndNames) {
   EXPECT_EQ(ToYaml(spec),
             "matching:\n  gradient:\n    augmentation: [color]\n"
             "    net_learning_rate: 0.01\nsequence:\n  one_segment: {}\n");
+}
+
+constexpr char kStages[] =
+    "sequence:\n  seqmatch:\n    segments: [2, 1]\n    stages:\n"
+    "    - {iterations: 5, step_size: 0.001}\n    - {}\n";
+
+TEST(ToYaml, AListOfMappingsHasOneALine) {
+  const auto spec = ParseJobFile(kStages);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  ASSERT_EQ(spec->sequence().seqmatch().stages_size(), 2);
+  EXPECT_EQ(spec->sequence().seqmatch().stages(0).iterations(), 5);
+  EXPECT_FALSE(spec->sequence().seqmatch().stages(1).has_iterations());
+  EXPECT_EQ(ToYaml(*spec), kStages);
+  const auto json = ParseJobFile(ToJson(*spec).dump(2));
+  ASSERT_TRUE(json.ok()) << json.status();
+  EXPECT_TRUE(MessageDifferencer::Equals(*spec, *json));
+}
+
+TEST(ParseJobFile, AMistakeInAListOfMappingsIsNamedWhereItIs) {
+  const auto spec =
+      ParseJobFile("sequence: {dasm: {stages: [{}, {iterations: fast}]}}\n");
+  EXPECT_EQ(FieldOf(spec.status()), "sequence.dasm.stages[1].iterations");
+  EXPECT_EQ(
+      FieldOf(
+          ParseJobFile("sequence: {dasm: {stages: [{steps: 1}]}}").status()),
+      "sequence.dasm.stages[0].steps");
+  EXPECT_EQ(FieldOf(ParseJobFile("sequence: {dasm: {stages: [3]}}").status()),
+            "sequence.dasm.stages[0]");
 }
 
 TEST(ToJson, IsAlsoAJobFile) {
