@@ -60,7 +60,9 @@ absl::StatusOr<SetData> ReadSet(const SafetensorsFile& file) {
     // In this form NaN fails too.
     if (!((set.step_size > 0).all().item<bool>() &&
           set.step_size.isfinite().all().item<bool>())) {
-      return BadSet("its step_size is not above 0");
+      return BadSet(
+          "its step_size is not above 0; distil it again with "
+          "matching.trajectory.step_size_form clamped or log");
     }
   }
   const int64_t count = set.images.size(0);
