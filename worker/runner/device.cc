@@ -1,5 +1,6 @@
 #include "worker/runner/device.h"
 
+#include <memory>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -15,6 +16,18 @@ namespace {
 
 constexpr char kCuda[] = "cuda:";
 
+// INVALID_ARGUMENT for anything but "cuda:N".
+absl::StatusOr<int> CudaIndex(const std::string& device) {
+  int index = -1;
+  if (!absl::StartsWith(device, kCuda) ||
+      !absl::SimpleAtoi(device.substr(sizeof(kCuda) - 1), &index) ||
+      index < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("device \"", device, "\" is neither cpu nor cuda:N"));
+  }
+  return index;
+}
+
 absl::StatusOr<std::string> OpenCuda(int index) {
   DASM_ASSIGN_OR_RETURN(DevicePlugin* const plugin,
                         LoadPlugin(DefaultPluginPath()));
@@ -29,19 +42,35 @@ absl::StatusOr<std::string> OpenCuda(int index) {
 
 absl::StatusOr<std::string> OpenDevice(const std::string& device) {
   if (device.empty() || device == "cpu") return NumericsClass();
-  int index = -1;
-  if (!absl::StartsWith(device, kCuda) ||
-      !absl::SimpleAtoi(device.substr(sizeof(kCuda) - 1), &index) ||
-      index < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("device \"", device, "\" is neither cpu nor cuda:N"));
-  }
+  DASM_ASSIGN_OR_RETURN(const int index, CudaIndex(device));
   absl::StatusOr<std::string> opened = OpenCuda(index);
   if (!opened.ok()) {
     return WithFailureClass(WithContext(opened.status(), device),
                             FailureClass::kDeviceFault);
   }
   return opened;
+}
+
+DeviceGang GangOfDevices() {
+  DevicePlugin* const plugin = InstalledPlugin();
+  if (plugin == nullptr) return {};
+  DeviceGang gang;
+  gang.new_id = [plugin] { return plugin->NewGangId(); };
+  gang.join = [plugin](const DeviceGang::Request& request)
+      -> absl::StatusOr<std::unique_ptr<Collective>> {
+    DeviceGangOptions options;
+    DASM_ASSIGN_OR_RETURN(options.device, CudaIndex(request.device));
+    options.rank = request.rank;
+    options.ranks = request.ranks;
+    options.id = request.id;
+    options.memory = Collective::Memory::kDevice;
+    options.ordered = request.ordered;
+    options.join_deadline = request.deadline;
+    options.least_deadline = request.deadline;
+    options.on_stuck = request.on_stuck;
+    return plugin->JoinGang(options);
+  };
+  return gang;
 }
 
 nlohmann::json Describe() {

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
+#include "worker/runner/gang.h"
 
 namespace dasm {
 
@@ -14,6 +15,9 @@ namespace dasm {
 // its numerics class. Failure class DEVICE_FAULT where the plug-in cannot be
 // opened or the device cannot be used; INVALID_ARGUMENT for another name.
 absl::StatusOr<std::string> OpenDevice(const std::string& device);
+
+// Of the plug-in that OpenDevice opened; without one empty.
+DeviceGang GangOfDevices();
 
 // {"numerics_class" of the CPU, "version", "devices": [{"device", "model",
 // "uuid", "memory_bytes", "numerics_class"}], "device_status": why there are

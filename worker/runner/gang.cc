@@ -43,7 +43,9 @@ absl::StatusOr<std::vector<ProcessGang::Member>> MembersOf(
 
 }  // namespace
 
-absl::StatusOr<Gang> FormGang(const TaskFile& task, AgentChannel* agent) {
+absl::StatusOr<Gang> FormGang(
+    const TaskFile& task, AgentChannel* agent, const DeviceGang& devices,
+    const std::function<void(const absl::Status& cause)>& on_stuck) {
   Gang gang;
   const int threads = std::max(1, task.threads());
   if (task.ranks() <= 1) {
@@ -80,11 +82,28 @@ absl::StatusOr<Gang> FormGang(const TaskFile& task, AgentChannel* agent) {
   self->set_threads(threads);
   if (task.device() != "cpu") {
     self->set_device(absl::StrCat(MachineId(), "/", task.device()));
+    gang.of_devices = devices.join != nullptr;
+  }
+  if (gang.of_devices && task.rank() == 0) {
+    DASM_ASSIGN_OR_RETURN(*self->mutable_device_id(), devices.new_id());
   }
   agent->Send(std::move(message));
   DASM_ASSIGN_OR_RETURN(const GangReady ready, agent->AwaitGang());
   DASM_ASSIGN_OR_RETURN(const std::vector<ProcessGang::Member> members,
                         MembersOf(ready, task.ranks()));
+  if (gang.of_devices) {
+    DASM_ASSIGN_OR_RETURN(
+        std::unique_ptr<Collective> rank,
+        devices.join({.device = task.device(),
+                      .rank = task.rank(),
+                      .ranks = task.ranks(),
+                      .id = ready.members(0).device_id(),
+                      .ordered = options.reduction == Reduction::kOrdered,
+                      .deadline = options.minimum_deadline,
+                      .on_stuck = on_stuck}));
+    gang.ranks.push_back(std::move(rank));
+    return gang;
+  }
   DASM_ASSIGN_OR_RETURN(gang.ranks,
                         gang.network->Join(task.rank(), members, ready.secret(),
                                            std::move(options)));

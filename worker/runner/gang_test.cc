@@ -17,6 +17,7 @@
 #include "common/base/fake_clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "worker/collective/thread_collective.h"
 #include "worker/runner/fake_agent_channel.h"
 #include "worker/runner/runner.h"
 
@@ -61,11 +62,12 @@ class GangTest : public ::testing::Test {
   }
   // Runs a process of the gang to its end.
   RunnerFinished Run(const TaskFile& task, FakeAgentChannel* agent,
-                     const Compute& compute) {
+                     const Compute& compute, const DeviceGang& devices = {}) {
     const std::string directory = absl::StrCat(directory_, "/", task.rank());
     std::filesystem::create_directories(directory + "/out");
     std::filesystem::create_directories(directory + "/ckpt");
     TaskFunctions functions;
+    functions.devices = devices;
     functions.compute = [&](const TaskParameters&, const TaskFiles&,
                             std::string_view, Collective* collective,
                             TaskObserver* observer) {
@@ -89,8 +91,10 @@ class GangTest : public ::testing::Test {
     for (FakeAgentChannel* agent : agents) agent->CompleteGang(ready);
   }
   // One process a rank, of `threads` threads each.
+  // With `devices`, each of them has one.
   std::vector<RunnerFinished> RunGang(int processes, int threads,
-                                      const Compute& compute) {
+                                      const Compute& compute,
+                                      const DeviceGang& devices = {}) {
     agents_.clear();
     std::vector<FakeAgentChannel*> pointers;
     for (int rank = 0; rank < processes; ++rank) {
@@ -101,8 +105,11 @@ class GangTest : public ::testing::Test {
     std::vector<std::thread> runners;
     for (int rank = 0; rank < processes; ++rank) {
       runners.emplace_back([&, rank] {
-        finished[rank] =
-            Run(Task(rank, processes, threads), pointers[rank], compute);
+        TaskFile task = Task(rank, processes, threads);
+        if (devices.join != nullptr) {
+          task.set_device(absl::StrCat("cuda:", rank));
+        }
+        finished[rank] = Run(task, pointers[rank], compute, devices);
       });
     }
     Introduce(pointers);
@@ -127,6 +134,62 @@ absl::StatusOr<TaskOutcome> SumSixShards(Collective* collective) {
   if (!status.ok()) return status;
   return TaskOutcome{absl::StrCat("{\"sum\":", sum[0] + sum[1] + sum[2], "}"),
                      {{"set", "set.safetensors"}}};
+}
+
+// A plug-in whose devices meet in memory: the ranks of one id.
+class FakeDevices {
+ public:
+  explicit FakeDevices(int ranks)
+      : ranks_(*ThreadGang::Create(ranks, absl::Seconds(20))) {}
+
+  DeviceGang Functions() {
+    DeviceGang functions;
+    functions.new_id = [] { return std::string("id of rank 0"); };
+    functions.join = [this](const DeviceGang::Request& request)
+        -> absl::StatusOr<std::unique_ptr<Collective>> {
+      EXPECT_EQ(request.id, "id of rank 0");
+      EXPECT_EQ(request.device, absl::StrCat("cuda:", request.rank));
+      EXPECT_TRUE(request.ordered);
+      EXPECT_EQ(request.deadline, absl::Seconds(20));
+      return std::move(ranks_[request.rank]);
+    };
+    return functions;
+  }
+
+ private:
+  std::vector<std::unique_ptr<Collective>> ranks_;
+};
+
+TEST_F(GangTest, DevicesMeetByTheirPluginWithTheIdOfRankZero) {
+  FakeDevices devices(2);
+  const auto finished = RunGang(
+      2, 1,
+      [](Collective* collective, TaskObserver*) {
+        return SumSixShards(collective);
+      },
+      devices.Functions());
+  EXPECT_THAT(finished[0].failure_class(), IsEmpty()) << finished[0].message();
+  EXPECT_THAT(finished[1].failure_class(), IsEmpty()) << finished[1].message();
+  EXPECT_THAT(finished[0].summary_json(), HasSubstr("sum"));
+}
+
+// What was queued on a device can fail after the loop has returned.
+TEST_F(GangTest, AGangOfDevicesThatFailsAtItsEndHasNoResult) {
+  FakeDevices devices(2);
+  const auto finished = RunGang(
+      2, 1,
+      [](Collective* collective, TaskObserver*) -> absl::StatusOr<TaskOutcome> {
+        if (collective->rank() == 1) {
+          collective->Abort(
+              WithFailureClass(absl::UnavailableError("rank 1 lost its device"),
+                               FailureClass::kCollective));
+        }
+        return TaskOutcome{"{}", {{"set", "set.safetensors"}}};
+      },
+      devices.Functions());
+  EXPECT_EQ(finished[0].failure_class(), "COLLECTIVE");
+  EXPECT_THAT(finished[0].message(), HasSubstr("lost its device"));
+  EXPECT_TRUE(finished[0].outputs().empty());
 }
 
 TEST_F(GangTest, ProcessesComputeTogetherAndRankZeroAloneReports) {

@@ -99,7 +99,7 @@ int RunTaskOf(const std::string& directory) {
           return RunTask(parameters, files, device, collective, observer,
                          options);
         },
-        RunFileTask};
+        RunFileTask, GangOfDevices()};
     RunnerWatchdog watchdog;
     watchdog.end_process = [&](const worker::v1::RunnerFinished& last) {
       worker::v1::RunnerMessage words;

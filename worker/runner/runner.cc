@@ -27,7 +27,8 @@ std::string Absolute(const std::string& directory, const std::string& path) {
 
 bool ReadsSourceFiles(const TaskParameters& parameters) {
   return std::holds_alternative<PrepareDatasetParameters>(parameters) ||
-         std::holds_alternative<ImportSetParameters>(parameters);
+         std::holds_alternative<ImportSetParameters>(parameters) ||
+         std::holds_alternative<ImportScoresParameters>(parameters);
 }
 
 RunnerFinished Describe(const absl::StatusOr<TaskOutcome>& outcome,
@@ -107,7 +108,6 @@ RunnerFinished RunTaskDirectory(const std::string& directory,
         return functions.read_files(parameters, task, files, &observer);
       });
     }
-    DASM_ASSIGN_OR_RETURN(const Gang gang, FormGang(task, agent));
     RankWatchdog ranks_watchdog;
     ranks_watchdog.grace = watchdog.grace;
     if (watchdog.end_process != nullptr) {
@@ -115,6 +115,9 @@ RunnerFinished RunTaskDirectory(const std::string& directory,
         watchdog.end_process(describe(cause));
       };
     }
+    DASM_ASSIGN_OR_RETURN(
+        const Gang gang,
+        FormGang(task, agent, functions.devices, ranks_watchdog.on_hang));
     PeerObserver peer(agent);
     SilentObserver silent;
     const auto observer_of = [&](const Collective* rank) -> TaskObserver* {
@@ -125,9 +128,14 @@ RunnerFinished RunTaskDirectory(const std::string& directory,
     };
     return RunRanks(
         gang.ranks,
-        [&](Collective* rank) {
-          return functions.compute(parameters, files, task.device(), rank,
-                                   observer_of(rank));
+        [&](Collective* rank) -> absl::StatusOr<TaskOutcome> {
+          absl::StatusOr<TaskOutcome> outcome = functions.compute(
+              parameters, files, task.device(), rank, observer_of(rank));
+          // Calls on a device are only queued: the last ones may have failed.
+          if (outcome.ok() && gang.of_devices) {
+            if (absl::Status last = rank->Barrier(); !last.ok()) return last;
+          }
+          return outcome;
         },
         ranks_watchdog);
   }();

@@ -15,6 +15,7 @@
 #include "worker/collective/collective.h"
 #include "worker/engine/task/task.h"
 #include "worker/runner/agent_channel.h"
+#include "worker/runner/gang.h"
 
 namespace dasm {
 
@@ -33,7 +34,8 @@ using FileTaskFunction = std::function<absl::StatusOr<TaskOutcome>(
 
 struct TaskFunctions {
   TaskFunction compute;
-  FileTaskFunction read_files;  // prepare_dataset, import_set
+  FileTaskFunction read_files;  // prepare_dataset, import_set, import_scores
+  DeviceGang devices;           // of the task's device; empty: none
 };
 
 // What ends a process whose ranks do not end after an error (rank_threads.h).
