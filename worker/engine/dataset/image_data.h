@@ -35,6 +35,11 @@ class ByteImages final : public ImageSource {
   ImageShape shape() const override { return shape_; }
   const std::vector<int64_t>& labels() const override { return labels_; }
   at::Tensor Normalised(absl::Span<const int64_t> indices) const override;
+  // Of one image, C H W.
+  absl::Span<const uint8_t> Bytes(int64_t index) const {
+    return {bytes_ + index * shape_.elements(),
+            static_cast<size_t>(shape_.elements())};
+  }
   // [n, C, H, W] fp32 in [0, 1].
   at::Tensor Pixels(absl::Span<const int64_t> indices) const;
 
@@ -72,6 +77,8 @@ class ImageData {
   const ImageSource* validation() const { return validation_.get(); }
   // The training images as they were; null when whitened.
   const ByteImages* train_bytes() const;
+  // The file itself.
+  const SafetensorsFile& file() const { return *file_; }
   // By class, the ascending indices of its training images.
   const std::vector<std::vector<int64_t>>& train_by_class() const {
     return train_by_class_;

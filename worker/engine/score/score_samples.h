@@ -22,6 +22,15 @@ absl::StatusOr<at::Tensor> ScoreSamples(const Network& network,
                                         const ExecutionSpec& execution,
                                         Collective* collective);
 
+// Lengths of the images' embeddings (what the classifier sees), f32 [N]; else
+// as ScoreSamples.
+absl::StatusOr<at::Tensor> FeatureNorms(const Network& network,
+                                        const at::Tensor& parameters,
+                                        const at::Tensor& buffers,
+                                        const ImageSource& source,
+                                        const ExecutionSpec& execution,
+                                        Collective* collective);
+
 }  // namespace dasm
 
 #endif  // DASM_WORKER_ENGINE_SCORE_SCORE_SAMPLES_H_

@@ -34,12 +34,26 @@ TEST(ScoreSamples, AreTheSoftmaxOfTheLogitsOnEveryRank) {
       *Logits(*network, parameters, buffers, source, execution, &single);
   const at::Tensor odds = logits.exp();
   EXPECT_TRUE(alone->allclose(odds / odds.sum(1, true), 1e-5, 1e-6));
+  const at::Tensor norms =
+      *FeatureNorms(*network, parameters, buffers, source, execution, &single);
+  const at::Tensor features =
+      network->Embed(network->Slice(parameters), source.Normalised({3, 16}),
+                     BufferMode::kEval, buffers);
+  ASSERT_EQ(norms.sizes(), (std::vector<int64_t>{17}));
+  for (const auto& [image, row] : {std::pair(3, 0), std::pair(16, 1)}) {
+    EXPECT_NEAR(norms[image].item<float>(), features[row].norm().item<float>(),
+                1e-4);
+  }
   for (int ranks = 2; ranks <= 5; ++ranks) {
     RunGang(ranks, [&](Collective* collective) {
       const auto scores = ScoreSamples(*network, parameters, buffers, source,
                                        execution, collective);
       ASSERT_TRUE(scores.ok()) << scores.status();
       EXPECT_TRUE(scores->equal(*alone)) << ranks;
+      EXPECT_TRUE(FeatureNorms(*network, parameters, buffers, source, execution,
+                               collective)
+                      ->equal(norms))
+          << ranks;
     });
   }
 }

@@ -138,6 +138,14 @@ absl::Status Outputs::WriteBytes(const std::string& name,
   return absl::OkStatus();
 }
 
+std::string Outputs::Path(const std::string& name) const {
+  return absl::StrCat(context_.files.output_dir, "/", name, ".safetensors");
+}
+
+void Outputs::Add(const std::string& name) {
+  files_[name] = name + ".safetensors";
+}
+
 TaskOutcome Outputs::Finish(const nlohmann::json& summary) const {
   return {summary.dump(), files_};
 }

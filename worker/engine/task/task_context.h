@@ -73,6 +73,10 @@ class Outputs {
   // Bytes under their own file name.
   absl::Status WriteBytes(const std::string& name, const std::string& file,
                           std::string_view bytes);
+  // Where the output lies that the task writes itself, piece by piece...
+  std::string Path(const std::string& name) const;
+  // ... and that it has, on the rank in charge.
+  void Add(const std::string& name);
   TaskOutcome Finish(const nlohmann::json& summary) const;
 
  private:

@@ -1,4 +1,6 @@
-// The task whiten_dataset (common/spec/task_parameters.h).
+// The whiten_dataset task: ZCA fitted on the training images and applied to
+// every split (worker/engine/dataset/zca.h). Whitened images go to the output
+// as they are computed, so that memory is that of the matrices.
 #ifndef DASM_WORKER_ENGINE_TASK_WHITEN_DATASET_H_
 #define DASM_WORKER_ENGINE_TASK_WHITEN_DATASET_H_
 
@@ -9,8 +11,10 @@
 
 namespace dasm {
 
-absl::StatusOr<TaskOutcome> WhitenDataset(const WhitenDatasetParameters& parameters,
-                                 const TaskContext& context);
+// INVALID_ARGUMENT (field dataset.preprocessing) above 64 pixels a side; DATA
+// for images that are whitened already, or a single one.
+absl::StatusOr<TaskOutcome> WhitenDataset(
+    const WhitenDatasetParameters& parameters, const TaskContext& context);
 
 }  // namespace dasm
 
