@@ -32,6 +32,7 @@ struct JobRecord {
   std::string method;
   int priority = 0;
   double checkpoint_interval = 60;
+  int checkpoint_steps = 0;  // 0: by time only
   std::string salt;
   JobState state = JobState::kQueued;
   std::string numerics_class;  // empty until the first task is placed
@@ -125,6 +126,7 @@ struct ActionRecord {
   GangPolicy gang;
   MemoryRecord memory;
   double checkpoint_interval = 60;
+  int checkpoint_steps = 0;  // 0: by time only
   ActionState state = ActionState::kPending;
   uint64_t fence = 0;  // of the newest attempt; 0: none yet
   int attempts = 0;
@@ -145,6 +147,12 @@ struct ActionRecord {
   absl::Time create_time;
   absl::Time start_time = absl::InfinitePast();
   absl::Time end_time = absl::InfinitePast();
+  // A task was last bound to it, or a job that uses a result worth keeping
+  // ended.
+  absl::Time use_time = absl::InfinitePast();
+  // The result was given up: its record stays, its bytes are gone or going, and
+  // a task that asks for it runs it again. InfinitePast: it was not.
+  absl::Time prune_time = absl::InfinitePast();
 };
 
 // One line of a job's history. `version` is given by the store in commit

@@ -42,6 +42,7 @@ absl::StatusOr<std::unique_ptr<JobManager>> JobManager::Create(Options options,
   std::unique_ptr<JobManager> manager(
       new JobManager(std::move(options), std::move(parts)));
   DASM_RETURN_IF_ERROR(manager->Load());
+  manager->FinishPruning();
   manager->MeasureFreeSpace();
   manager->RefreshGauges();
   return manager;

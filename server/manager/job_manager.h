@@ -160,6 +160,23 @@ class JobManager {
   // it is queued again; a checkpoint is forgotten.
   void ReportBadBlob(const std::string& digest);
 
+  struct PruneOutcome {
+    std::vector<ActionRecord> pruned;
+    std::vector<ActionRecord> in_use;  // left alone, for the jobs below
+    std::map<std::string, std::vector<JobRecord>> users;  // by action key
+    // Of blobs that nothing else holds.
+    int64_t bytes = 0;
+  };
+  // Gives up the results of those of `keys` that are there and that no live
+  // job is bound to: durably first, then their blobs are removed (again at the
+  // next start, where that did not come to pass). A blob that another kept
+  // result names stays.
+  //   FAILED_PRECONDITION (RESULT_IN_USE)  with `all_or_none`, when one of them
+  //                                        is in use; then nothing was done
+  // With `dry_run` nothing is done.
+  absl::StatusOr<PruneOutcome> PruneResults(
+      const std::vector<std::string>& keys, bool all_or_none, bool dry_run);
+
   // RESOURCE_EXHAUSTED (STORE_NEARLY_FULL) below min_free_bytes.
   absl::Status CheckFreeSpace();
   // Empty: ready; else why not.
@@ -240,6 +257,13 @@ class JobManager {
   // Held JoinGang calls that are due, and gangs whose attempt has ended.
   void TendGangs(After* after) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RemoveUnreferenced(const std::string& digest);
+  // Sizes by digest of the blobs that only these results, to be pruned or
+  // pruned before, name.
+  absl::StatusOr<std::map<std::string, int64_t>> BlobsOnlyOf(
+      const std::vector<ActionRecord>& results);
+  void RemoveBlobsOfPruned(const std::vector<ActionRecord>& pruned);
+  // What an earlier process had no time to remove.
+  void FinishPruning();
   static QueueKey KeyOf(const JobRecord& job);
 
   const Options options_;

@@ -189,8 +189,10 @@ bool JobManager::BindTasks() {
           parts_.store->GetAction(candidate.action.key);
       if (stored.ok()) {
         const double interval = candidate.action.checkpoint_interval;
+        const int steps = candidate.action.checkpoint_steps;
         candidate.action = *std::move(stored);
         candidate.action.checkpoint_interval = interval;
+        candidate.action.checkpoint_steps = steps;
         candidate.succeeded = candidate.action.state == ActionState::kSucceeded;
       } else if (!absl::IsNotFound(stored.status())) {
         return false;  // the tasks are looked at again at the next step

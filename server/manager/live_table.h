@@ -107,6 +107,9 @@ class LiveTable {
                       Changes* changes);
   // A blob of the result is missing or bad: run again.
   void Repair(LiveAction* action, Changes* changes);
+  // Gives the result up: whoever asks for it next has it made again. Of a
+  // SUCCEEDED action that no task is bound to.
+  void Prune(LiveAction* action, Changes* changes);
   void Cancel(LiveJob* job, const std::string& message, Changes* changes);
   void Fail(LiveJob* job, FailureRecord failure, Changes* changes);
 

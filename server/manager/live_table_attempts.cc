@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/logging.h"
 #include "server/job/state.h"
 #include "server/manager/live_table.h"
 #include "server/manager/oom_policy.h"
@@ -55,6 +56,7 @@ void LiveTable::Succeed(LiveAction* action,
   record.summary_json = std::move(summary_json);
   record.seconds = seconds;
   record.end_time = clock_->Now();
+  record.prune_time = absl::InfinitePast();
   record.checkpoints.clear();
   record.retries.clear();
   record.failure = {};
@@ -161,6 +163,15 @@ void LiveTable::Repair(LiveAction* action, Changes* changes) {
     SetState(action, ActionState::kPending, changes);
   }
   Reconsider(action->record.key, changes);
+}
+
+void LiveTable::Prune(LiveAction* action, Changes* changes) {
+  DASM_CHECK(action->record.state == ActionState::kSucceeded);
+  DASM_CHECK(action->users.empty());
+  // The outputs stay in the record, as for Repair.
+  action->record.prune_time = clock_->Now();
+  maybe_unused_.insert(action->record.key);
+  changes->actions.insert(action->record.key);
 }
 
 void LiveTable::Reconsider(const std::string& action_key, Changes* changes) {

@@ -47,6 +47,7 @@ absl::StatusOr<ActionRecord> LiveTable::ActionOf(const TaskKey& key) {
   action.gang = task.gang;
   action.memory = task.memory;
   action.checkpoint_interval = job->record.checkpoint_interval;
+  action.checkpoint_steps = job->record.checkpoint_steps;
   action.create_time = clock_->Now();
   std::map<std::string, std::string> digests;
   for (const auto& [name, input] : task.inputs) {
@@ -78,6 +79,7 @@ CacheAnswer LiveTable::Bind(const TaskKey& key, ActionRecord record,
   LiveJob* job = FindJob(key.job);
   TaskRecord* task = &job->tasks.at(key.task);
   const double interval = record.checkpoint_interval;
+  const int steps = record.checkpoint_steps;
   const bool known = actions_.contains(record.key);
   const std::string action_key = record.key;
   AddAction(std::move(record));
@@ -87,6 +89,10 @@ CacheAnswer LiveTable::Bind(const TaskKey& key, ActionRecord record,
   action->users.insert(key);
   action->record.checkpoint_interval =
       std::min(action->record.checkpoint_interval, interval);
+  if (int& kept = action->record.checkpoint_steps; steps > 0) {
+    kept = kept > 0 ? std::min(kept, steps) : steps;
+  }
+  action->record.use_time = clock_->Now();
   changes->tasks.insert(key);
   changes->actions.insert(action_key);
 
@@ -101,8 +107,14 @@ CacheAnswer LiveTable::Bind(const TaskKey& key, ActionRecord record,
   }
   switch (action->record.state) {
     case ActionState::kSucceeded:
-      answer = complete ? CacheAnswer::kHit : CacheAnswer::kIncomplete;
-      if (!complete) SetState(action, ActionState::kPending, changes);
+      if (action->record.prune_time != absl::InfinitePast()) {
+        answer = CacheAnswer::kMiss;
+      } else {
+        answer = complete ? CacheAnswer::kHit : CacheAnswer::kIncomplete;
+      }
+      if (answer != CacheAnswer::kHit) {
+        SetState(action, ActionState::kPending, changes);
+      }
       break;
     case ActionState::kFailed:
       // Another job's failure: this one gets the full budget.

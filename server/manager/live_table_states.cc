@@ -6,6 +6,7 @@
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
 #include "common/spec/job_spec_proto.h"
+#include "common/spec/task_parameters.h"
 #include "dasm/v1/job_service.pb.h"
 #include "server/job/state.h"
 #include "server/manager/job_proto.h"
@@ -211,7 +212,15 @@ void LiveTable::Fail(LiveJob* job, FailureRecord failure, Changes* changes) {
 void LiveTable::ReleaseTasks(LiveJob* job, Changes* changes) {
   ended_jobs_.insert(job->record.id);
   for (const auto& [id, task] : job->tasks) {
-    if (!task.action_key.empty()) Reconsider(task.action_key, changes);
+    if (task.action_key.empty()) continue;
+    Reconsider(task.action_key, changes);
+    LiveAction* action = FindAction(task.action_key);
+    if (action == nullptr || task.kind != TrainExpertsParameters::kKind ||
+        action->record.state != ActionState::kSucceeded) {
+      continue;
+    }
+    action->record.use_time = clock_->Now();
+    changes->actions.insert(task.action_key);
   }
 }
 

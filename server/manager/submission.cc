@@ -105,6 +105,7 @@ NewJob MakeJob(const Submission& submission, const v1::JobSpec& given,
   job.method = spec.Method();
   job.priority = spec.resources.priority;
   job.checkpoint_interval = spec.resources.checkpoint_interval;
+  job.checkpoint_steps = spec.resources.checkpoint_steps;
   job.salt = spec.salt;
   job.create_time = now;
   job.update_time = now;

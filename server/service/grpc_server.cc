@@ -61,6 +61,7 @@ GrpcServer::GrpcServer(const Options& options, const Parts& parts)
       jobs_(parts.manager, parts.store, parts.telemetry, &pool_, &metrics_),
       artifacts_(parts.manager, parts.blobs, &pool_, parts.metrics, &metrics_),
       cluster_(parts.manager, options.version, SystemClock()->Now(), &metrics_),
+      experts_(parts.manager, parts.store, parts.blobs, &metrics_),
       workers_(parts.manager, &metrics_) {}
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Options options,
@@ -80,6 +81,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Options options,
   builder.RegisterService(&result->jobs_);
   builder.RegisterService(&result->artifacts_);
   builder.RegisterService(&result->cluster_);
+  builder.RegisterService(&result->experts_);
   builder.RegisterService(&result->workers_);
   result->server_ = builder.BuildAndStart();
   if (result->server_ == nullptr || port == 0) {

@@ -16,6 +16,7 @@
 #include "server/manager/job_manager.h"
 #include "server/service/artifact_service.h"
 #include "server/service/cluster_service.h"
+#include "server/service/expert_service.h"
 #include "server/service/job_service.h"
 #include "server/service/work_pool.h"
 #include "server/service/worker_service.h"
@@ -61,6 +62,7 @@ class GrpcServer {
   JobService jobs_;
   ArtifactService artifacts_;
   ClusterService cluster_;
+  ExpertService experts_;
   WorkerService workers_;
   std::unique_ptr<grpc::Server> server_;
 };

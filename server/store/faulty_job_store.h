@@ -27,6 +27,8 @@ class FaultyJobStore final : public JobStore {
     kGetTasks,
     kGetAction,
     kFindActionsByOutput,
+    kListResults,
+    kListLiveUsers,
     kListJobs,
     kListEvents,
     kCountJobs,
@@ -91,6 +93,17 @@ class FaultyJobStore final : public JobStore {
       const std::string& digest) override {
     return Pass(Method::kFindActionsByOutput,
                 [&] { return inner_->FindActionsByOutput(digest); });
+  }
+  absl::StatusOr<std::vector<ActionRecord>> ListResults(
+      const ResultFilter& filter, const ResultPosition& after,
+      int limit) override {
+    return Pass(Method::kListResults,
+                [&] { return inner_->ListResults(filter, after, limit); });
+  }
+  absl::StatusOr<std::vector<JobRecord>> ListLiveUsers(
+      const std::string& action_key) override {
+    return Pass(Method::kListLiveUsers,
+                [&] { return inner_->ListLiveUsers(action_key); });
   }
   absl::StatusOr<JobPage> ListJobs(const JobFilter& filter, int page_size,
                                    const std::string& page_token) override {

@@ -56,6 +56,19 @@ struct JobPage {
   std::string next_page_token;
 };
 
+// Which actions with a result a list is about.
+struct ResultFilter {
+  std::string kind;
+  bool pruned = false;  // only those that were, instead of those that were not
+  std::string key_prefix;  // hex digits
+};
+
+// Where a list of results goes on: behind this one.
+struct ResultPosition {
+  absl::Time end_time = absl::InfiniteFuture();
+  std::string key;
+};
+
 // Thread-safe. UNAVAILABLE when the database cannot be read or written (then
 // nothing was changed), RESOURCE_EXHAUSTED when the disk is full.
 class JobStore {
@@ -94,6 +107,14 @@ class JobStore {
   // Actions whose result, checkpoint or input names the blob.
   virtual absl::StatusOr<std::vector<ActionRecord>> FindActionsByOutput(
       const std::string& digest) = 0;
+  // SUCCEEDED actions, by end_time and key, both from high to low. Actions of
+  // a release that kept no kinds are not found.
+  virtual absl::StatusOr<std::vector<ActionRecord>> ListResults(
+      const ResultFilter& filter, const ResultPosition& after, int limit) = 0;
+  // Jobs that have not ended and have a task bound to the action, by project
+  // and id; with nothing else filled in.
+  virtual absl::StatusOr<std::vector<JobRecord>> ListLiveUsers(
+      const std::string& action_key) = 0;
   // Newest first, by keyset. INVALID_ARGUMENT (field page_token) for a token
   // that is not ours or belongs to another filter.
   virtual absl::StatusOr<JobPage> ListJobs(const JobFilter& filter,

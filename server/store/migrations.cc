@@ -91,6 +91,15 @@ CREATE TABLE worker(
   draining INTEGER NOT NULL
 ) STRICT;
 )sql",
+    // 2. Results can be listed by the kind of their action. Rows of version 1
+    // are of kinds that nobody lists.
+    R"sql(
+ALTER TABLE action ADD COLUMN kind TEXT NOT NULL DEFAULT '';
+ALTER TABLE action ADD COLUMN end_time INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE action ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX action_by_kind ON action(kind, pruned, end_time DESC, key DESC)
+  WHERE state = 'SUCCEEDED';
+)sql",
 };
 
 constexpr const char* kTelemetryStore[] = {

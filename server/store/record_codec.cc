@@ -67,6 +67,7 @@ void Fields(F&& field, R& r) {
   field("method", r.method);
   field("priority", r.priority);
   field("checkpoint_interval", r.checkpoint_interval);
+  field("checkpoint_steps", r.checkpoint_steps);
   field("salt", r.salt);
   field("numerics_class", r.numerics_class);
   field("start_time", r.start_time);
@@ -119,6 +120,7 @@ void Fields(F&& field, R& r) {
   field("gang", r.gang);
   field("memory", r.memory);
   field("checkpoint_interval", r.checkpoint_interval);
+  field("checkpoint_steps", r.checkpoint_steps);
   field("attempts", r.attempts);
   field("retries", r.retries);
   field("not_before", r.not_before);
@@ -134,6 +136,8 @@ void Fields(F&& field, R& r) {
   field("create_time", r.create_time);
   field("start_time", r.start_time);
   field("end_time", r.end_time);
+  field("use_time", r.use_time);
+  field("prune_time", r.prune_time);
 }
 
 template <typename T>

@@ -178,11 +178,16 @@ void PutTask(SqliteConnection& connection, const TaskRecord& task) {
 
 void PutAction(SqliteConnection& connection, const ActionRecord& action) {
   SqliteQuery(connection,
-              "INSERT INTO action(key, state, fence, body) VALUES (?, ?, ?, ?)"
+              "INSERT INTO action(key, state, fence, body, kind, end_time,"
+              " pruned) VALUES (?, ?, ?, ?, ?, ?, ?)"
               " ON CONFLICT(key) DO UPDATE SET state = excluded.state,"
-              " fence = excluded.fence, body = excluded.body",
+              " fence = excluded.fence, body = excluded.body,"
+              " kind = excluded.kind, end_time = excluded.end_time,"
+              " pruned = excluded.pruned",
               action.key, Name(action.state),
-              static_cast<int64_t>(action.fence), Blob{EncodeBody(action)})
+              static_cast<int64_t>(action.fence), Blob{EncodeBody(action)},
+              action.kind, EncodeTime(action.end_time),
+              int64_t{action.prune_time != absl::InfinitePast()})
       .Run();
 
   std::set<std::string> digests;
@@ -522,6 +527,45 @@ absl::StatusOr<std::vector<ActionRecord>> SqliteJobStore::FindActionsByOutput(
                                    " WHERE digest = ?) ORDER BY key"),
                       digest);
     return ReadAll(query, ReadAction);
+  });
+}
+
+absl::StatusOr<std::vector<ActionRecord>> SqliteJobStore::ListResults(
+    const ResultFilter& filter, const ResultPosition& after, int limit) {
+  return Read([&](SqliteConnection& connection) {
+    // The constants are those of the index action_by_kind.
+    SqliteQuery query(
+        connection,
+        absl::StrCat("SELECT ", kActionColumns,
+                     " FROM action WHERE state = 'SUCCEEDED'"
+                     " AND kind = ? AND pruned = ?"
+                     " AND (end_time, key) < (?, ?)"
+                     " AND substr(key, 1, ?) = ?"
+                     " ORDER BY end_time DESC, key DESC LIMIT ?"),
+        filter.kind, int64_t{filter.pruned}, EncodeTime(after.end_time),
+        after.key, static_cast<int64_t>(filter.key_prefix.size()),
+        filter.key_prefix, static_cast<int64_t>(std::max(0, limit)));
+    return ReadAll(query, ReadAction);
+  });
+}
+
+absl::StatusOr<std::vector<JobRecord>> SqliteJobStore::ListLiveUsers(
+    const std::string& action_key) {
+  using Jobs = std::vector<JobRecord>;
+  return Read([&](SqliteConnection& connection) -> absl::StatusOr<Jobs> {
+    SqliteQuery query(connection,
+                      "SELECT project, id FROM job WHERE state IN"
+                      " ('QUEUED', 'RUNNING') AND id IN"
+                      " (SELECT job FROM task WHERE action_key = ?)"
+                      " ORDER BY project, id",
+                      action_key);
+    Jobs jobs;
+    while (query.Step()) {
+      JobRecord& job = jobs.emplace_back();
+      job.project = query.Bytes(0);
+      job.id = query.Bytes(1);
+    }
+    return jobs;
   });
 }
 

@@ -66,6 +66,11 @@ class SqliteJobStore final : public JobStore {
   absl::StatusOr<std::vector<ActionRecord>> FindActionsByOutput(
       const std::string& digest) override;
   // `page_size` is brought into 1 ... 1000.
+  absl::StatusOr<std::vector<ActionRecord>> ListResults(
+      const ResultFilter& filter, const ResultPosition& after,
+      int limit) override;
+  absl::StatusOr<std::vector<JobRecord>> ListLiveUsers(
+      const std::string& action_key) override;
   absl::StatusOr<JobPage> ListJobs(const JobFilter& filter, int page_size,
                                    const std::string& page_token) override;
   absl::StatusOr<std::vector<EventRecord>> ListEvents(const std::string& job,
