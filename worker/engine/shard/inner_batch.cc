@@ -4,6 +4,8 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 #include "common/base/status_macros.h"
 
@@ -24,15 +26,38 @@ std::vector<at::Tensor> Leaves(const Network& network,
   return slices;
 }
 
-// The share of images [begin, begin + images.size(0)) in the batch's loss.
+// Images [begin, begin + size) of a batch.
+struct Part {
+  int64_t begin;
+  int64_t size;
+};
+
+Part PartOf(int64_t shard, int64_t group, int64_t count) {
+  const int64_t begin = shard * group;
+  return {begin, std::min(group, count - begin)};
+}
+
+at::Tensor Augment(const at::Tensor& images, const InnerBatch& batch,
+                   Part part) {
+  if (batch.augmentation == nullptr) return images;
+  std::vector<int64_t> positions(part.size);
+  std::iota(positions.begin(), positions.end(), part.begin);
+  return ApplyAugmentation(images, batch.augmentation->Select(positions));
+}
+
+// The part's share in the batch's loss.
 at::Tensor PartLoss(const Network& network,
                     const std::vector<at::Tensor>& slices,
-                    const at::Tensor& images, const InnerBatch& batch,
-                    int64_t begin) {
-  const at::Tensor logits = network.Forward(slices, images, BufferMode::kTrain);
-  const at::Tensor labels = batch.labels.narrow(0, begin, images.size(0));
-  return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum) /
-         static_cast<double>(batch.images.size(0));
+                    const at::Tensor& augmented, const at::Tensor& labels,
+                    int64_t count) {
+  const at::Tensor logits =
+      network.Forward(slices, augmented, BufferMode::kTrain);
+  const auto whole = static_cast<double>(count);
+  if (labels.dim() == 1) {
+    return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum) /
+           whole;
+  }
+  return -(at::softmax(labels, 1) * at::log_softmax(logits, 1)).sum() / whole;
 }
 
 // Into the first P values of `row`; what does not depend on anything is 0.
@@ -42,11 +67,33 @@ void StoreFlat(const Network& network, const std::vector<at::Tensor>& tensors,
   for (size_t i = 0; i < entries.size(); ++i) {
     const at::Tensor to = row.narrow(0, entries[i].offset, entries[i].size);
     if (tensors[i].defined()) {
-      to.copy_(tensors[i].flatten());
+      to.copy_(tensors[i].detach().flatten());
     } else {
       to.zero_();
     }
   }
+}
+
+// The graph of the part's gradient; its loss.
+at::Tensor Record(const Network& network, std::vector<at::Tensor> slices,
+                  const InnerBatch& batch, Part part,
+                  InnerGraph::Shard* graph) {
+  graph->slices = std::move(slices);
+  graph->images =
+      batch.images.detach().narrow(0, part.begin, part.size).clone();
+  graph->images.requires_grad_();
+  at::Tensor labels = batch.labels.narrow(0, part.begin, part.size);
+  if (labels.dim() == 2) {
+    labels = labels.detach().clone().requires_grad_();
+    graph->labels = labels;
+  }
+  const at::Tensor loss =
+      PartLoss(network, graph->slices, Augment(graph->images, batch, part),
+               labels, batch.images.size(0));
+  graph->gradient =
+      torch::autograd::grad({loss}, graph->slices, {}, /*retain_graph=*/true,
+                            /*create_graph=*/true);
+  return loss.detach();
 }
 
 }  // namespace
@@ -54,7 +101,8 @@ void StoreFlat(const Network& network, const std::vector<at::Tensor>& tensors,
 absl::StatusOr<InnerGradient> GradientOf(const Network& network,
                                          const at::Tensor& theta,
                                          const InnerBatch& batch,
-                                         const ShardRunner& runner) {
+                                         const ShardRunner& runner,
+                                         InnerGraph* keep) {
   const int64_t count = batch.images.size(0);
   const int64_t group = GroupOf(network, count, batch.group);
   const int64_t parameters = network.parameters().total();
@@ -64,64 +112,90 @@ absl::StatusOr<InnerGradient> GradientOf(const Network& network,
       runner.Sum(
           (count + group - 1) / group, parameters + 1, theta.scalar_type(),
           [&](int64_t shard, const at::Tensor& row) {
-            const int64_t begin = shard * group;
-            const at::Tensor images = batch.images.detach().narrow(
-                0, begin, std::min(group, count - begin));
-            const at::Tensor loss =
-                PartLoss(network, slices, images, batch, begin);
+            const Part part = PartOf(shard, group, count);
+            if (keep != nullptr) {
+              InnerGraph::Shard& graph = keep->shards[shard];
+              const at::Tensor loss =
+                  Record(network, slices, batch, part, &graph);
+              StoreFlat(network, graph.gradient, row);
+              row[parameters].copy_(loss);
+              return;
+            }
+            const at::Tensor images =
+                batch.images.detach().narrow(0, part.begin, part.size);
+            const at::Tensor loss = PartLoss(
+                network, slices, Augment(images, batch, part),
+                batch.labels.detach().narrow(0, part.begin, part.size), count);
             StoreFlat(network, torch::autograd::grad({loss}, slices), row);
             row[parameters].copy_(loss.detach());
           }));
   return InnerGradient{sum[parameters], sum.narrow(0, 0, parameters)};
 }
 
-absl::StatusOr<InnerAdjoint> AdjointOf(const Network& network,
-                                       const at::Tensor& theta,
-                                       const InnerBatch& batch,
-                                       const at::Tensor& u,
-                                       const ShardRunner& runner) {
+absl::StatusOr<InnerAdjoint> AdjointOf(
+    const Network& network, const at::Tensor& theta, const InnerBatch& batch,
+    const at::Tensor& u, const ShardRunner& runner, ByParameters by_parameters,
+    InnerGraph* kept) {
   const int64_t count = batch.images.size(0);
   const int64_t group = GroupOf(network, count, batch.group);
-  const std::vector<at::Tensor> slices = Leaves(network, theta);
+  const bool soft = batch.labels.dim() == 2;
+  const bool by_theta = by_parameters == ByParameters::kWanted;
+  const int64_t parameters = by_theta ? network.parameters().total() : 0;
   const std::vector<at::Tensor> along = network.Slice(u.detach());
   InnerAdjoint adjoint;
   adjoint.image_rows = at::zeros_like(batch.images.detach());
+  if (soft) adjoint.label_rows = at::zeros_like(batch.labels.detach());
   DASM_ASSIGN_OR_RETURN(
-      adjoint.parameters,
+      const at::Tensor sum,
       runner.Sum(
-          (count + group - 1) / group, network.parameters().total(),
-          theta.scalar_type(), [&](int64_t shard, const at::Tensor& row) {
-            const int64_t begin = shard * group;
-            const int64_t size = std::min(group, count - begin);
-            const at::Tensor images =
-                batch.images.detach().narrow(0, begin, size).clone();
-            images.requires_grad_();
-            const std::vector<at::Tensor> gradient = torch::autograd::grad(
-                {PartLoss(network, slices, images, batch, begin)}, slices, {},
-                /*retain_graph=*/true, /*create_graph=*/true);
+          (count + group - 1) / group, parameters + 1, theta.scalar_type(),
+          [&](int64_t shard, const at::Tensor& row) {
+            const Part part = PartOf(shard, group, count);
+            InnerGraph::Shard graph;
+            if (kept != nullptr) {
+              graph = std::move(kept->shards.at(shard));
+            } else {
+              Record(network, Leaves(network, theta), batch, part, &graph);
+            }
             at::Tensor product;
-            for (size_t i = 0; i < gradient.size(); ++i) {
-              const at::Tensor one = (gradient[i] * along[i]).sum();
+            for (size_t i = 0; i < graph.gradient.size(); ++i) {
+              const at::Tensor one = (graph.gradient[i] * along[i]).sum();
               product = product.defined() ? product + one : one;
             }
-            std::vector<at::Tensor> inputs = slices;
-            inputs.push_back(images);
+            std::vector<at::Tensor> inputs = {graph.images};
+            if (soft) inputs.push_back(graph.labels);
+            if (by_theta) {
+              inputs.insert(inputs.end(), graph.slices.begin(),
+                            graph.slices.end());
+            }
             const std::vector<at::Tensor> derivatives = torch::autograd::grad(
                 {product}, inputs, {}, c10::nullopt, /*create_graph=*/false,
                 /*allow_unused=*/true);
-            StoreFlat(network, derivatives, row);
-            if (derivatives.back().defined()) {
-              adjoint.image_rows.narrow(0, begin, size)
-                  .copy_(derivatives.back());
+            if (by_theta) {
+              StoreFlat(
+                  network,
+                  {derivatives.begin() + (soft ? 2 : 1), derivatives.end()},
+                  row);
+            }
+            row[parameters].copy_(product.detach());
+            if (derivatives[0].defined()) {
+              adjoint.image_rows.narrow(0, part.begin, part.size)
+                  .copy_(derivatives[0]);
+            }
+            if (soft && derivatives[1].defined()) {
+              adjoint.label_rows.narrow(0, part.begin, part.size)
+                  .copy_(derivatives[1]);
             }
           }));
+  adjoint.product = sum[parameters];
+  if (by_theta) adjoint.parameters = sum.narrow(0, 0, parameters);
   return adjoint;
 }
 
-absl::StatusOr<std::vector<at::Tensor>> GatherImageRows(
+absl::StatusOr<std::vector<at::Tensor>> GatherRows(
     const Network& network, const std::vector<at::Tensor>& steps, int64_t group,
     const ShardRunner& runner) {
-  if (steps.empty()) return std::vector<at::Tensor>();
+  if (steps.empty() || runner.size() == 1) return steps;
   const int64_t count = steps[0].size(0);
   const int64_t image = steps[0].numel() / count;
   group = GroupOf(network, count, group);
@@ -132,13 +206,12 @@ absl::StatusOr<std::vector<at::Tensor>> GatherImageRows(
       runner.Gather(
           (count + group - 1) / group, number * group * image,
           steps[0].scalar_type(), [&](int64_t shard, const at::Tensor& row) {
-            const int64_t begin = shard * group;
-            const int64_t size = std::min(group, count - begin);
+            const Part part = PartOf(shard, group, count);
             const at::Tensor slices = row.zero_().view({number, group, image});
             for (int64_t k = 0; k < number; ++k) {
               slices[k]
-                  .narrow(0, 0, size)
-                  .copy_(steps[k].narrow(0, begin, size).flatten(1));
+                  .narrow(0, 0, part.size)
+                  .copy_(steps[k].narrow(0, part.begin, part.size).flatten(1));
             }
           }));
   const at::Tensor by_step =

@@ -28,7 +28,7 @@ struct Problem {
   at::Tensor start;
   at::Tensor target;
   at::Tensor images;
-  at::Tensor labels;                // hard, or soft [kImages, kClasses]
+  at::Tensor labels;                // hard, or logits [kImages, kClasses]
   std::vector<at::Tensor> batches;  // indices of each step
 };
 
@@ -44,9 +44,8 @@ Problem MakeProblem(Norm norm, bool soft, at::ScalarType dtype = at::kDouble) {
   problem.start = p;
   problem.target = p + 0.05 * TestTensor(p.sizes(), 0.3).to(dtype);
   problem.images = TestTensor({kImages, 2, 8, 8}, 1.1).to(dtype);
-  problem.labels =
-      soft ? at::softmax(TestTensor({kImages, kClasses}, 2).to(dtype), 1)
-           : at::arange(kImages, at::kLong) % kClasses;
+  problem.labels = soft ? 2 * TestTensor({kImages, kClasses}, 2).to(dtype)
+                        : at::arange(kImages, at::kLong) % kClasses;
   // An image takes part in several steps.
   for (int k = 0; k < kSteps; ++k) {
     problem.batches.push_back((at::arange(kBatch, at::kLong) * 5 + 3 * k) %
@@ -71,8 +70,9 @@ Derivatives FullGraph(const Problem& problem) {
     const at::Tensor logits = problem.network->Forward(
         problem.network->Slice(theta), images.index_select(0, batch),
         BufferMode::kTrain);
-    const at::Tensor loss =
-        at::cross_entropy_loss(logits, problem.labels.index_select(0, batch));
+    const at::Tensor labels = problem.labels.index_select(0, batch);
+    const at::Tensor loss = at::cross_entropy_loss(
+        logits, labels.dim() == 1 ? labels : at::softmax(labels, 1));
     const at::Tensor gradient =
         torch::autograd::grad({loss}, {theta}, {}, true, true)[0];
     theta = theta - rate * gradient;
@@ -114,7 +114,7 @@ Derivatives StepAdjoint(const Problem& problem, Collective* collective) {
     rows[k] = -kRate * adjoint->image_rows;
     lambda = lambda - kRate * adjoint->parameters;
   }
-  const auto all = GatherImageRows(network, rows, kGroup, runner);
+  const auto all = GatherRows(network, rows, kGroup, runner);
   EXPECT_TRUE(all.ok()) << all.status();
   result.images = at::zeros_like(problem.images);
   for (int k = 0; k < kSteps; ++k) {
@@ -168,6 +168,33 @@ TEST(InnerBatch, SinglePrecisionHasTheSameBitsOnAnyNumberOfRanks) {
       EXPECT_TRUE(StepAdjoint(problem, collective).images.equal(alone.images));
     });
   }
+}
+
+TEST(InnerBatch, KeptGraphsGiveTheSameAdjointAsNewOnes) {
+  const Problem problem = MakeProblem(Norm::kInstance, true);
+  const InnerBatch batch = {problem.images, problem.labels, 5};
+  RunGang(2, [&](Collective* collective) {
+    const ShardRunner runner(collective, at::kCPU);
+    InnerGraph graph;
+    const auto kept =
+        GradientOf(*problem.network, problem.start, batch, runner, &graph);
+    const auto step =
+        GradientOf(*problem.network, problem.start, batch, runner);
+    ASSERT_TRUE(kept.ok() && step.ok());
+    EXPECT_TRUE(kept->gradient.equal(step->gradient));
+    const auto again = AdjointOf(*problem.network, problem.start, batch,
+                                 problem.target, runner);
+    const auto from_kept =
+        AdjointOf(*problem.network, problem.start, batch, problem.target,
+                  runner, ByParameters::kWanted, &graph);
+    ASSERT_TRUE(again.ok() && from_kept.ok());
+    EXPECT_TRUE(again->product.equal(from_kept->product));
+    EXPECT_TRUE(again->parameters.equal(from_kept->parameters));
+    EXPECT_TRUE(again->image_rows.equal(from_kept->image_rows));
+    EXPECT_TRUE(again->label_rows.equal(from_kept->label_rows));
+    EXPECT_NEAR(again->product.item<double>(),
+                (step->gradient * problem.target).sum().item<double>(), 1e-12);
+  });
 }
 
 TEST(InnerBatch, LossIsTheMeanOverTheWholeBatch) {
