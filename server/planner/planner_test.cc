@@ -7,8 +7,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/base/error.h"
+#include "server/planner/graph_for_tests.h"
 
 namespace dasm {
 namespace {
@@ -41,36 +41,6 @@ TaskGraph Plan(const JobSpec& spec, const ResolvedDataset& data = Data()) {
   const auto graph = PlanJob(spec, data);
   EXPECT_TRUE(graph.ok()) << graph.status();
   return graph.ok() ? *graph : TaskGraph();
-}
-
-std::vector<std::string> Ids(const TaskGraph& graph) {
-  std::vector<std::string> ids;
-  for (const PlannedTask& task : graph.tasks) ids.push_back(task.id);
-  return ids;
-}
-
-const PlannedTask& Find(const TaskGraph& graph, const std::string& id) {
-  for (const PlannedTask& task : graph.tasks) {
-    if (task.id == id) return task;
-  }
-  ADD_FAILURE() << "no task " << id << " in "
-                << absl::StrJoin(Ids(graph), ", ");
-  static const PlannedTask kNone;
-  return kNone;
-}
-
-template <typename T>
-const T& Parameters(const TaskGraph& graph, const std::string& id) {
-  return std::get<T>(Find(graph, id).parameters);
-}
-
-// "pool=pool-2:pool" for each input.
-std::vector<std::string> Inputs(const TaskGraph& graph, const std::string& id) {
-  std::vector<std::string> inputs;
-  for (const auto& [name, ref] : Find(graph, id).inputs) {
-    inputs.push_back(absl::StrCat(name, "=", ref.task, ":", ref.output));
-  }
-  return inputs;
 }
 
 constexpr char kNet[] = "convnet-d3-w128-instance";
@@ -445,6 +415,60 @@ TEST(PlanJob, ASetGivenByDigestIsABlobKnownAtSubmit) {
   EXPECT_EQ(source.digest, "sha256:abc");
 }
 
+TEST(PlanJob, OrdersOfTrainingOnTheSegmentsAreEvaluatedBesideEachOther) {
+  JobSpec spec = Spec({5, 5});
+  spec.evaluation.epochs = 10;
+  spec.evaluation.orders = {Order::kCumulative, Order::kUnion};
+  spec.evaluation.baselines = {Baseline::kRandom};
+  const TaskGraph graph = Plan(spec);
+  const std::string end = absl::StrCat("-", kNet, "-1");
+  const auto& first =
+      Parameters<EvaluateParameters>(graph, "evaluate-synthetic" + end);
+  EXPECT_EQ(first.order, Order::kCumulative);
+  EXPECT_EQ(first.epochs, 10);
+  EXPECT_EQ(first.training.steps, 0);
+  // 200 decoded images, then 400: 10 epochs of 4 and of 7 batches.
+  EXPECT_EQ(Find(graph, "evaluate-synthetic" + end).cost.steps, 110);
+  EXPECT_EQ(
+      Parameters<EvaluateParameters>(graph, "evaluate-prefix1" + end).order,
+      Order::kCumulative);
+  // A union, like that of baselines, has the steps of the full set.
+  for (const char* set : {"synthetic-union", "random"}) {
+    const auto& p = Parameters<EvaluateParameters>(
+        graph, absl::StrCat("evaluate-", set, end));
+    EXPECT_EQ(p.order, Order::kUnion) << set;
+    EXPECT_EQ(p.epochs, 0) << set;
+    EXPECT_EQ(p.training.steps, 70) << set;
+  }
+  // Discriminators are trained like the result: in at most so many steps.
+  spec.sequence.discriminator_epochs = 300;
+  spec.sequence.discriminator_steps = 100;
+  const auto& network =
+      Parameters<TrainDiscriminatorParameters>(Plan(spec), "discriminator-2-1");
+  EXPECT_EQ(network.order, Order::kCumulative);
+  EXPECT_EQ(network.epochs, 25);
+}
+
+TEST(PlanJob, OneSegmentHasOneOrder) {
+  JobSpec spec = Spec({5});
+  spec.evaluation.orders = {Order::kCumulative, Order::kStaged};
+  const TaskGraph graph = Plan(spec);
+  const std::string id = absl::StrCat("evaluate-synthetic-", kNet, "-1");
+  EXPECT_THAT(Ids(graph), ElementsAre("prepare", "segment-1", "assemble", id));
+  EXPECT_EQ(Parameters<EvaluateParameters>(graph, id).order, Order::kUnion);
+}
+
+TEST(PlanJob, AValidationSplitIsTakenFromTheTrainingImages) {
+  JobSpec spec = Spec({5});
+  const TaskGraph whole = Plan(spec);
+  spec.dataset.validation = 0.1;
+  const TaskGraph graph = Plan(spec);
+  EXPECT_EQ(Parameters<PrepareDatasetParameters>(graph, "prepare").validation,
+            0.1);
+  EXPECT_EQ(Find(graph, "segment-1").cost.memory_bytes,
+            Find(whole, "segment-1").cost.memory_bytes);
+}
+
 TEST(PlanJob, WhatCannotBePlannedNamesItsField) {
   const auto field = [](const JobSpec& spec, const ResolvedDataset& data) {
     return FieldOf(PlanJob(spec, data).status());
@@ -457,6 +481,10 @@ TEST(PlanJob, WhatCannotBePlannedNamesItsField) {
   data.set_images = 25;
   EXPECT_EQ(field(unequal, data), "evaluation.baselines");
   JobSpec endless = Spec({1000});
+  JobSpec ordered = Spec({5, 5});
+  ordered.evaluation.training.steps = 7;
+  ordered.evaluation.orders = {Order::kUnion, Order::kStaged};
+  EXPECT_EQ(field(ordered, Data()), "evaluation.steps");
   endless.evaluation.epochs = 100000;
   data.classes = 1000;
   EXPECT_EQ(field(endless, data), "evaluation.epochs");

@@ -12,72 +12,14 @@
 #include "absl/strings/str_cat.h"
 #include "common/spec/job_spec_proto.h"
 #include "common/spec/yaml.h"
+#include "server/planner/accuracy_table.h"
+#include "server/planner/summary_json.h"
+#include "server/planner/trajectory_report.h"
 
 namespace dasm {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-Json ParseObject(const std::string& text) {
-  Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  return value.is_object() ? value : Json::object();
-}
-
-std::optional<double> Number(const Json& object, const char* name) {
-  const auto found = object.find(name);
-  if (found == object.end() || !found->is_number()) return std::nullopt;
-  const double value = found->get<double>();
-  if (!std::isfinite(value)) return std::nullopt;
-  return value;
-}
-
-// Without what JSON writes as null: a summary's missing or non-finite value.
-Json WithoutNulls(const Json& value) {
-  if (value.is_object()) {
-    Json result = Json::object();
-    for (const auto& [name, member] : value.items()) {
-      if (!member.is_null()) result[name] = WithoutNulls(member);
-    }
-    return result;
-  }
-  return value;
-}
-
-// Accuracies of one evaluated set: percent by network and repeat.
-class Accuracies {
- public:
-  void Add(const std::string& network, int repeat, double percent) {
-    runs_[network][repeat] = percent;
-  }
-  Json ToJson() const {
-    Json result = Json::object();
-    for (const auto& [network, runs] : runs_) {
-      const auto count = static_cast<double>(runs.size());
-      double mean = 0;
-      Json list = Json::array();
-      for (const auto& [repeat, percent] : runs) {
-        mean += percent / count;
-        list.push_back(percent);
-      }
-      double variance = 0;
-      for (const auto& [repeat, percent] : runs) {
-        variance += (percent - mean) * (percent - mean) / count;
-      }
-      result[network] = {
-          {"mean", mean}, {"std", std::sqrt(variance)}, {"runs", list}};
-    }
-    return result;
-  }
-
- private:
-  std::map<std::string, std::map<int, double>> runs_;
-};
-
-// "evaluate-prefix1-convnet-..." gives "prefix1".
-std::string EvaluatedSetOf(const std::string& id) {
-  const size_t begin = id.find('-') + 1;
-  return id.substr(begin, id.find('-', begin) - begin);
-}
 
 // The number after the last '-' or letter; 0 when there is none.
 int TrailingNumber(std::string_view id) {
@@ -107,34 +49,7 @@ SetOutput FindSet(const JobResult& result) {
   return {};
 }
 
-// The job's own network goes by its plain name, "convnet"; others by the full
-// one.
-std::string NetworkLabel(const JobSpec& spec, const NetworkSpec& network) {
-  return network == spec.network ? network.name : network.ToString();
-}
-
-absl::StatusOr<std::map<std::string, Accuracies>> CollectAccuracies(
-    const JobResult& result) {
-  std::map<std::string, Accuracies> sets;
-  for (const FinishedTask& task : result.tasks) {
-    if (task.kind != EvaluateParameters::kKind) continue;
-    const auto parameters =
-        ParseTaskParameters(task.kind, task.parameters_json);
-    if (!parameters.ok()) return parameters.status();
-    const auto accuracy = Number(ParseObject(task.summary_json), "accuracy");
-    if (!accuracy.has_value()) {
-      return absl::InternalError(absl::StrCat(
-          "task ", task.id, " reported no accuracy, so there is no report"));
-    }
-    const auto& evaluate = std::get<EvaluateParameters>(*parameters);
-    sets[EvaluatedSetOf(task.id)].Add(
-        NetworkLabel(result.spec, evaluate.network), evaluate.repeat,
-        *accuracy);
-  }
-  return sets;
-}
-
-void AddBaselines(const std::map<std::string, Accuracies>& sets, Json* report) {
+void AddBaselines(const AccuracyTable& sets, Json* report) {
   Json baselines = Json::object();
   for (const char* name : {"random", "tiles", "start"}) {
     const auto found = sets.find(name);
@@ -145,8 +60,7 @@ void AddBaselines(const std::map<std::string, Accuracies>& sets, Json* report) {
   (*report)["baselines"] = std::move(baselines);
 }
 
-void AddPrefixes(const JobSpec& spec,
-                 const std::map<std::string, Accuracies>& sets, Json* report) {
+void AddPrefixes(const JobSpec& spec, const AccuracyTable& sets, Json* report) {
   Json prefixes = Json::array();
   int images_per_class = 0;
   for (size_t k = 1; k < spec.sequence.segments.size(); ++k) {
@@ -169,7 +83,7 @@ void AddBoundaries(const JobResult& result, Json* report) {
   Json learned = Json::array();
   Json boundaries = Json::array();
   for (const auto& [segment, summary] : by_segment) {
-    if (const auto fraction = Number(summary, "learned_fraction")) {
+    if (const auto fraction = NumberOf(summary, "learned_fraction")) {
       learned.push_back(*fraction);
     }
     Json boundary = {{"before_segment", segment}};
@@ -188,20 +102,26 @@ bool Reproducible(const JobResult& result) {
 Json Seconds(const JobResult& result) {
   double distill = 0;
   double evaluate = 0;
+  double experts = 0;
   for (const FinishedTask& task : result.tasks) {
     if (!std::isfinite(task.seconds)) continue;
     if (task.kind == EvaluateParameters::kKind ||
         task.kind == SelectCoresetParameters::kKind) {
       evaluate += task.seconds;
+    } else if (task.kind == TrainExpertsParameters::kKind) {
+      experts += task.seconds;
     } else if (task.kind != PrepareDatasetParameters::kKind &&
+               task.kind != WhitenDatasetParameters::kKind &&
+               task.kind != ImportScoresParameters::kKind &&
                task.kind != ImportSetParameters::kKind) {
       distill += task.seconds;
     }
   }
-  return {{"distill", distill},
-          {"evaluate", evaluate},
-          {"total",
-           std::isfinite(result.total_seconds) ? result.total_seconds : 0.0}};
+  Json seconds = {{"distill", distill}, {"evaluate", evaluate}};
+  if (result.spec.trajectory.has_value()) seconds["experts"] = experts;
+  seconds["total"] =
+      std::isfinite(result.total_seconds) ? result.total_seconds : 0.0;
+  return seconds;
 }
 
 }  // namespace
@@ -226,7 +146,11 @@ absl::StatusOr<std::string> ReportJson(const JobResult& result) {
   if (set_summary.contains("stored_bytes")) {
     report["stored_bytes"] = set_summary["stored_bytes"];
   }
-  report["accuracy"] = (*accuracies)["synthetic"].ToJson();
+  const bool matched = result.spec.trajectory.has_value();
+  report["accuracy"] = (matched ? ChosenAccuracies(result, *accuracies)
+                                : (*accuracies)["synthetic"])
+                           .ToJson();
+  if (matched) AddTrajectoryMembers(result, *accuracies, &report);
   AddBaselines(*accuracies, &report);
   AddPrefixes(result.spec, *accuracies, &report);
   AddBoundaries(result, &report);

@@ -44,10 +44,13 @@ struct JobResult {
 // value that does not exist is left out. "digest" is the "sha256:..." of
 // synthetic.safetensors (of an evaluate-only job: of the imported set),
 // accuracies are percent by network as in NetworkSpec::ToString, "std" is that
-// of the population. "seconds.distill" and "seconds.evaluate" add up the tasks'
-// own computing time, of cached ones what the earlier run took; "seconds.total"
-// is wall time. "reproducible" is false with reduction "fast"; "replanned"
-// names tasks that ran out of memory and the micro-batch that they were given.
+// of the population. "seconds.distill", "seconds.evaluate" and, of a job with
+// experts, "seconds.experts" add up the tasks' own computing time, of cached
+// ones what the earlier run took; "seconds.total" is wall time. "reproducible"
+// is false with reduction "fast"; "replanned" names tasks that ran out of
+// memory and the micro-batch that they were given. What trajectory matching
+// adds is in trajectory_report.h; "digest" then is of the set at the end of the
+// run, whatever was chosen.
 absl::StatusOr<std::string> ReportJson(const JobResult& result);
 // Members: "reproducible", "spec", "tasks" (kind, action key, parents,
 // outputs), and "files": the outputs of assemble (of an evaluate-only job: {})

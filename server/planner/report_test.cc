@@ -21,7 +21,8 @@ FinishedTask Evaluation(const std::string& what, int repeat, double accuracy) {
   EvaluateParameters parameters;
   parameters.network.width = 32;
   parameters.repeat = repeat;
-  return {.id = absl::StrCat("evaluate-", what, "-", kNet, "-", repeat + 1),
+  return {.id = absl::StrCat("evaluate-", what, "-",
+                             parameters.network.ToString(), "-", repeat + 1),
           .kind = EvaluateParameters::kKind,
           .parameters_json = ToCanonicalJson(parameters),
           .action_key = "e1",

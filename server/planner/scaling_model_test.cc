@@ -123,6 +123,45 @@ TEST(ScalingModel, ATrainerPaysWhenTrainingIsAsLongAsMatching) {
   EXPECT_GT(one_group.links[0].trainer_speedup, one_group.links[0].speedup);
 }
 
+MatchTrajectoriesParameters Path() {
+  MatchTrajectoriesParameters p;
+  p.images_per_class = 10;
+  p.matching.student_steps = 80;
+  p.matching.batch = 100;
+  p.execution.train_group = 25;
+  return p;
+}
+
+TEST(ScalingModel, APathsStepsSumTheirGradientsThereAndBack) {
+  MatchTrajectoriesParameters p = Path();
+  const StepWork work = WorkOfStep(p, Cifar());
+  EXPECT_EQ(work.match_shards, 4);
+  const int64_t p_floats = 320010 + 1;
+  const int64_t sums = 2 * 80 * SumBytesSent(4, p_floats, 2, false);
+  const int64_t rows = 80 * GatherBytesSent(4, 25 * 3 * 32 * 32, 2);
+  EXPECT_EQ(StepBytesSent(work, 2), sums + rows);
+  // 205 MB of P-vectors at N = 80, times what ordering costs: every one is sent
+  // as two rows and a sum, half of each.
+  EXPECT_NEAR(static_cast<double>(sums), 1.5 * 205e6, 1e6);
+  EXPECT_NEAR(Model(work, 1).train_seconds * 3, Model(work, 1).match_seconds,
+              1e-9);
+  p.matching.estimator = Estimator::kTesla;
+  EXPECT_EQ(StepBytesSent(WorkOfStep(p, Cifar()), 2), sums / 2 + rows);
+  p.matching.trajectories_per_step = 3;
+  EXPECT_EQ(StepBytesSent(WorkOfStep(p, Cifar()), 2), 3 * (sums / 2 + rows));
+}
+
+TEST(ScalingModel, APathScalesByTheGroupsOfItsBatch) {
+  const ScalingRow four = Model(WorkOfStep(Path(), Cifar()), 4);
+  EXPECT_GT(four.links[0].speedup, 2);
+  EXPECT_EQ(four.links[0].trainer_speedup, 0);
+  MatchTrajectoriesParameters coupled = Path();
+  coupled.network.norm = Norm::kBatch;
+  EXPECT_LT(Model(WorkOfStep(coupled, Cifar()), 4).links[0].speedup, 1);
+  EXPECT_THAT(RankWarnings(WorkOfStep(coupled, Cifar()), 4)[0],
+              HasSubstr("4 ranks share 1 shards of a student's step"));
+}
+
 TEST(ScalingModel, RanksWithoutShardsAreWarnedOf) {
   EXPECT_THAT(RankWarnings(Work(), 5), IsEmpty());
   EXPECT_THAT(RankWarnings(Work(), 1), IsEmpty());

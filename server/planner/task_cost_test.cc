@@ -45,6 +45,50 @@ TEST(NetworkCost, NormChangesParametersAndBuffers) {
   EXPECT_EQ(cost(Norm::kInstance).buffers, 0);
 }
 
+// Section 1.2 of the trajectory matching reference.
+TEST(NetworkCost, EvaluationNetworksHaveTheirPublishedParameters) {
+  struct Row {
+    const char* name;
+    Norm norm;
+    int64_t parameters[3];  // 32 pixels, 10 and 100 classes; 64 pixels, 200
+  };
+  const Row rows[] = {
+      {"mlp", Norm::kNone, {411146, 422756, 1615304}},
+      {"lenet", Norm::kNone, {62006, 69656, 78156}},
+      {"alexnet", Norm::kNone, {1872202, 2148772, 2456072}},
+      {"vgg11", Norm::kInstance, {9231114, 9277284, 9328584}},
+      {"resnet18", Norm::kInstance, {11173962, 11220132, 11271432}},
+      {"resnet18", Norm::kBatch, {11173962, 11220132, 11271432}},
+  };
+  for (const Row& row : rows) {
+    const NetworkSpec network = {
+        .name = row.name, .depth = 0, .width = 0, .norm = row.norm};
+    EXPECT_EQ(CostOf(network, 3, 32, 32, 10).parameters, row.parameters[0])
+        << row.name;
+    EXPECT_EQ(CostOf(network, 3, 32, 32, 100).parameters, row.parameters[1])
+        << row.name;
+    EXPECT_EQ(CostOf(network, 3, 64, 64, 200).parameters, row.parameters[2])
+        << row.name;
+  }
+}
+
+TEST(NetworkCost, ResNet18IsHalfAGigaMultiplyAddAndPoolsMore) {
+  NetworkSpec network = {.name = "resnet18", .depth = 0, .width = 0};
+  const NetworkCost strided = CostOf(network, 3, 32, 32, 10);
+  // 555.4 M of convolutions, counted by hand, and the classifier.
+  EXPECT_NEAR(strided.forward_flops / 2e6, 555.4, 0.5);
+  network.name = "resnet18-ap";
+  const NetworkCost pooled = CostOf(network, 3, 32, 32, 10);
+  // The classifier sees 4 x 4 maps, of 28 grey pixels 3 x 3.
+  EXPECT_EQ(pooled.parameters - strided.parameters, 15 * 512 * 10);
+  EXPECT_GT(pooled.forward_flops, strided.forward_flops);
+  network.norm = Norm::kBatch;
+  EXPECT_EQ(CostOf(network, 1, 28, 28, 10).parameters,
+            pooled.parameters - 2 * 64 * 9 - 7 * 512 * 10);
+  EXPECT_EQ(CostOf(network, 3, 32, 32, 10).buffers,
+            2 * (64 * 5 + 128 * 5 + 256 * 5 + 512 * 5));
+}
+
 ResolvedDataset Cifar() {
   return {.classes = 10,
           .channels = 3,
@@ -158,6 +202,165 @@ TEST(TaskCost, EvaluationTestsOnce) {
   p.training.batch = 256;
   EXPECT_DOUBLE_EQ(CostOf(p, Cifar(), 10).flops,
                    forward * (3.0 * 100 * 10 + 10000));
+}
+
+constexpr double kMiB = 1 << 20;
+constexpr double kGiB = 1 << 30;
+
+// DATM, CIFAR-10.
+MatchTrajectoriesParameters Datm(int images_per_class, int batch) {
+  MatchTrajectoriesParameters p;
+  p.images_per_class = images_per_class;
+  p.matching.iterations = 10000;
+  p.matching.student_steps = 80;
+  p.matching.batch = batch;
+  return p;
+}
+
+ResolvedDataset Whitened() {
+  ResolvedDataset data = Cifar();
+  data.bytes_per_pixel = 4;
+  return data;
+}
+
+TEST(TaskCost, ATrajectoryIsItsImageSteps) {
+  const double forward = CostOf(NetworkSpec(), 3, 32, 32, 10).forward_flops;
+  MatchTrajectoriesParameters p = Datm(10, 100);
+  const double image_steps = 10000.0 * 80 * 100;
+  for (const auto& [estimator, passes] :
+       {std::pair(Estimator::kStepAdjoint, 12.0),
+        {Estimator::kFullGraph, 9.0},
+        {Estimator::kTesla, 10.0}}) {
+    p.matching.estimator = estimator;
+    EXPECT_DOUBLE_EQ(CostOf(p, Whitened(), 0).flops,
+                     passes * forward * image_steps);
+  }
+  // 73 PFLOP for 10,000 iterations at IPC 10 by the full graph (section 9.2).
+  p.matching.estimator = Estimator::kFullGraph;
+  EXPECT_NEAR(CostOf(p, Whitened(), 0).flops / 1e15, 73, 0.5);
+  EXPECT_EQ(CostOf(p, Whitened(), 0).steps, 10000);
+  // Two trajectories a step are twice as much in the same memory.
+  MatchTrajectoriesParameters two = p;
+  two.matching.trajectories_per_step = 2;
+  EXPECT_DOUBLE_EQ(CostOf(two, Whitened(), 0).flops,
+                   2 * CostOf(p, Whitened(), 0).flops);
+  EXPECT_EQ(CostOf(two, Whitened(), 0).memory_bytes,
+            CostOf(p, Whitened(), 0).memory_bytes);
+}
+
+TEST(TaskCost, TheStepAdjointNeedsNoMoreMemoryForMoreSteps) {
+  MatchTrajectoriesParameters p = Datm(10, 100);
+  p.execution.micro_batch = 100;
+  const TaskCost many = CostOf(p, Whitened(), 0);
+  p.matching.student_steps = 10;
+  const TaskCost few = CostOf(p, Whitened(), 0);
+  // Beside the parameter vectors that the path leaves.
+  EXPECT_EQ(many.memory_bytes - few.memory_bytes, 70 * 320010 * 4);
+  p.matching.estimator = Estimator::kFullGraph;
+  const int64_t full_few = CostOf(p, Whitened(), 0).memory_bytes;
+  p.matching.student_steps = 80;
+  const double full_many =
+      static_cast<double>(CostOf(p, Whitened(), 0).memory_bytes - full_few);
+  // 3.2 MB an image-step were measured of the public code.
+  EXPECT_NEAR(full_many / (70 * 100), 3.2e6, 0.1e6);
+}
+
+TEST(TaskCost, DatmAtIpc1000FitsOneDeviceOf80GB) {
+  MatchTrajectoriesParameters p = Datm(1000, 1000);
+  p.matching.labels = Labels::kSoftLearned;
+  // As the spec has it, and with the whole batch in one kernel call.
+  EXPECT_LT(static_cast<double>(CostOf(p, Whitened(), 0).memory_bytes), 4e9);
+  p.execution.micro_batch = 1000;
+  const TaskCost whole = CostOf(p, Whitened(), 0);
+  EXPECT_LT(static_cast<double>(whole.memory_bytes), 80e9);
+  // About 5 GB by the measured slope (section 9.3).
+  EXPECT_NEAR(
+      static_cast<double>(whole.memory_bytes - whole.fixed_memory_bytes), 4.8e9,
+      0.3e9);
+  // The public code's graph does not.
+  p.matching.estimator = Estimator::kFullGraph;
+  EXPECT_GT(static_cast<double>(CostOf(p, Whitened(), 0).memory_bytes), 240e9);
+}
+
+TEST(TaskCost, AMicroBatchBoundsAStudentsMemory) {
+  MatchTrajectoriesParameters p = Datm(100, 1000);
+  p.execution.train_group = 100;
+  // Without one a student's groups are those of training.
+  const TaskCost plain = CostOf(p, Whitened(), 0);
+  p.execution.micro_batch = 100;
+  EXPECT_EQ(CostOf(p, Whitened(), 0).memory_bytes, plain.memory_bytes);
+  for (const int micro_batch : {1, 10, 500}) {
+    p.execution.micro_batch = micro_batch;
+    const TaskCost cost = CostOf(p, Whitened(), 0);
+    EXPECT_NEAR(static_cast<double>(cost.memory_bytes),
+                static_cast<double>(cost.fixed_memory_bytes +
+                                    micro_batch * cost.memory_bytes_per_image),
+                micro_batch + 1.0);
+    EXPECT_DOUBLE_EQ(cost.flops, plain.flops);
+  }
+  // Coupled batches have no parts.
+  p.network.norm = Norm::kBatch;
+  p.execution.micro_batch = 1;
+  const TaskCost coupled = CostOf(p, Whitened(), 0);
+  EXPECT_GT(coupled.memory_bytes, plain.memory_bytes);
+  EXPECT_EQ(coupled.memory_bytes_per_image, 0);
+}
+
+TEST(TaskCost, AnExpertIsItsEpochs) {
+  TrainExpertsParameters p;
+  p.training.epochs = 100;
+  p.training.optimizer = ExpertOptimizer::kGsam;
+  const TaskCost gsam = CostOf(p, Cifar(), 0);
+  // 3.0 PFLOP (section 9.2), and a test on the training images.
+  EXPECT_NEAR(gsam.flops / 1e15, 3.05, 0.02);
+  EXPECT_EQ(gsam.steps, 100 * 196);
+  p.training.optimizer = ExpertOptimizer::kSgd;
+  EXPECT_NEAR(gsam.flops / CostOf(p, Cifar(), 0).flops, 2, 0.01);
+  // 129 MB of trajectory: 101 rows.
+  EXPECT_EQ(ExpertBytes(p.network, 100, Cifar()), 101LL * 320010 * 4);
+  const TaskCost one = CostOf(p, Cifar(), 0);
+  p.count = 10;
+  const TaskCost ten = CostOf(p, Cifar(), 0);
+  EXPECT_DOUBLE_EQ(ten.flops, 10 * one.flops);
+  EXPECT_EQ(ten.artifact_bytes - one.artifact_bytes,
+            9 * ExpertBytes(p.network, 100, Cifar()));
+  EXPECT_NEAR(static_cast<double>(ten.memory_bytes_per_image),
+              10.0 * static_cast<double>(one.memory_bytes_per_image), 10);
+}
+
+TEST(TaskCost, AnEasyToHardScheduleSavesTheImagesItLeavesOut) {
+  TrainExpertsParameters p;
+  p.training.epochs = 100;
+  const double forward = CostOf(p.network, 3, 32, 32, 10).forward_flops;
+  const double plain = CostOf(p, Cifar(), 0).flops;
+  p.training.schedule = {.enabled = true,
+                         .initial_share = 0.75,
+                         .growth_epochs = 20,
+                         .removals = {{40, 0.1}, {60, 0.2}}};
+  // Of the epochs 0 .. 20 an eighth on average (21 of them, the last whole), a
+  // tenth of 41 .. 60, a fifth of 61 .. 99.
+  const double saved = 0.25 * 21 / 2 + 0.1 * 20 + 0.2 * 39;
+  EXPECT_NEAR(plain - CostOf(p, Cifar(), 0).flops, 3 * forward * 50000 * saved,
+              1e9);
+}
+
+TEST(TaskCost, LaterExpertsAlsoTrainOnTheEarlierSegments) {
+  TrainExpertsParameters p;
+  p.training.epochs = 20;
+  const TaskCost fresh = CostOf(p, Cifar(), 0);
+  p.start = {.trained = true, .order = Order::kCumulative, .epochs = 1000};
+  p.start.training = {.recipe = Recipe::kTrajectory, .batch = 256};
+  const TaskCost later = CostOf(p, Cifar(), 340, {170, 170});
+  const double forward = CostOf(p.network, 3, 32, 32, 10).forward_flops;
+  EXPECT_NEAR(later.flops - fresh.flops, 3 * forward * 1001 * (170 + 340), 1e6);
+  // A batch, then two.
+  EXPECT_EQ(later.steps - fresh.steps, 1001 * 3);
+}
+
+TEST(TaskCost, WhiteningStaysBelowAGiB) {
+  const TaskCost cost = CostOf(WhitenDatasetParameters{}, Cifar(), 0);
+  EXPECT_LT(static_cast<double>(cost.memory_bytes), kGiB);
+  EXPECT_GT(static_cast<double>(cost.memory_bytes), 500 * kMiB);
 }
 
 }  // namespace

@@ -41,7 +41,12 @@ TrajectoryMatchingSpec Normalized(TrajectoryMatchingSpec m, Init init) {
     m.label_learning_rate = none.label_learning_rate;
     m.label_momentum = none.label_momentum;
   }
-  if (m.growth_iterations == 0 || m.start_epoch_initial >= m.start_epoch_max) {
+  if (m.find_range) {
+    m.start_epoch_min = none.start_epoch_min;
+    m.start_epoch_initial = none.start_epoch_initial;
+    m.start_epoch_max = none.start_epoch_max;
+  } else if (m.growth_iterations == 0 ||
+             m.start_epoch_initial >= m.start_epoch_max) {
     m.growth_iterations = 0;
     m.start_epoch_initial = m.start_epoch_max;
   }
@@ -63,7 +68,7 @@ class TrajectoryPlanner {
     for (int k = 1; k <= builder_.segments(); ++k) {
       if (k > 1 && builder_.has_pools()) AddPool(k, &builder_);
       AddExperts(k);
-      if (k == 1 && spec_.trajectory->find_range) AddRange();
+      if (spec_.trajectory->find_range) AddRange(k);
       AddSegment(k);
     }
   }
@@ -84,8 +89,6 @@ class TrajectoryPlanner {
       m.batch = stage.batch;
       m.step_size = stage.step_size;
     }
-    // A range is found for the experts that start from random weights.
-    m.find_range = m.find_range && k == 1;
     // Only the last segment's are evaluated.
     if (k < builder_.segments()) m.snapshot_interval = 0;
     m.batch = BatchOf(k, m.batch);
@@ -176,8 +179,8 @@ class TrajectoryPlanner {
     }
     const TrajectoryMatchingSpec& m = *spec_.trajectory;
     probe_ = "";
-    if (m.probe_interval == 0 && !(k == 1 && m.find_range)) return;
-    probe_ = k == 1 ? "probe-expert" : absl::StrCat("probe-expert-", k);
+    if (m.probe_interval == 0 && !m.find_range) return;
+    probe_ = Numbered("probe-expert", k);
     AddExpertTask(probe_, k, count, 1);
   }
 
@@ -219,27 +222,29 @@ class TrajectoryPlanner {
            ExpertBytes(spec_.network, TrainingOf(k).epochs, builder_.dataset());
   }
 
-  void AddRange() {
+  // "range", of a later segment "range-K".
+  static std::string Numbered(const std::string& id, int k) {
+    return k == 1 ? id : absl::StrCat(id, "-", k);
+  }
+
+  void AddRange(int k) {
     FindRangeParameters parameters{
-        .images_per_class = spec_.sequence.segments.front(),
+        .images_per_class = spec_.sequence.segments[k - 1],
         .network = spec_.network,
-        .matching = MatchingOf(1),
+        .matching = MatchingOf(k),
         .init = spec_.synthesis.init,
         .seed = spec_.seed,
         .execution = spec_.execution};
     // A probe run is short, has its own start epochs and keeps nothing.
-    const TrajectoryMatchingSpec none;
     TrajectoryMatchingSpec& m = parameters.matching;
     m.iterations = parameters.iterations;
-    m.start_epoch_min = none.start_epoch_min;
-    m.start_epoch_initial = m.start_epoch_max = none.start_epoch_max;
     m.growth_iterations = 0;
     m.pixel_ema = 0;
     m.snapshot_interval = 0;
     m.probe_interval = 0;
-    PlannedTask& task = builder_.AddReader("range", std::move(parameters),
-                                           builder_.StoredIn(1));
-    task.cost.artifact_bytes += ExpertsBytes(1);
+    PlannedTask& task = builder_.AddReader(
+        Numbered("range", k), std::move(parameters), builder_.StoredIn(k));
+    task.cost.artifact_bytes += ExpertsBytes(k);
     AddExpertInputs(&task);
     task.inputs["probe"] = From(probe_, "expert.1");
   }
@@ -266,7 +271,7 @@ class TrajectoryPlanner {
     task.cost.artifact_bytes += ExpertsBytes(k);
     AddExpertInputs(&task);
     GraphBuilder::AddSegmentInputs(k - 1, &task);
-    if (ranged) task.inputs["range"] = From("range", "range");
+    if (ranged) task.inputs["range"] = From(Numbered("range", k), "range");
     if (probed) task.inputs["probe"] = From(probe_, "expert.1");
     if (k > 1 && builder_.has_pools()) {
       task.inputs["pool"] = From(absl::StrCat("pool-", k), "pool");

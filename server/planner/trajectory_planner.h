@@ -7,7 +7,7 @@
 //   segment k >= 2:
 //     [pool-K]  DASM: pool_planner.h
 //     experts-K-G, which start from networks trained on the segments before it
-//     -> segment-K                                [probe-expert-K]
+//     -> segment-K                                [probe-expert-K, range-K]
 //
 // Experts hold nothing of the job (their seed is experts.seed) nor how many of
 // them it wants, so that jobs share them: a job with more of them trains those

@@ -1,0 +1,80 @@
+#include "server/planner/accuracy_table.h"
+
+#include <cmath>
+#include <optional>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "common/spec/task_parameters.h"
+#include "server/planner/summary_json.h"
+
+namespace dasm {
+namespace {
+
+// "evaluate-snapshot-500-convnet-d3-w128-instance-2" gives "snapshot-500".
+std::string EvaluatedSetOf(std::string_view id,
+                           const EvaluateParameters& parameters) {
+  std::string name(absl::StripPrefix(std::string(id), "evaluate-"));
+  const std::string suffix = absl::StrCat("-", parameters.network.ToString(),
+                                          "-", parameters.repeat + 1);
+  return std::string(absl::StripSuffix(name, suffix));
+}
+
+}  // namespace
+
+double Accuracies::Mean(const std::string& network) const {
+  const auto runs = runs_.find(network);
+  if (runs == runs_.end()) return 0;
+  double mean = 0;
+  for (const auto& [repeat, percent] : runs->second) {
+    mean += percent / static_cast<double>(runs->second.size());
+  }
+  return mean;
+}
+
+nlohmann::ordered_json Accuracies::ToJson() const {
+  nlohmann::ordered_json result = nlohmann::ordered_json::object();
+  for (const auto& [network, runs] : runs_) {
+    const double mean = Mean(network);
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    double variance = 0;
+    for (const auto& [repeat, percent] : runs) {
+      list.push_back(percent);
+      variance += (percent - mean) * (percent - mean) /
+                  static_cast<double>(runs.size());
+    }
+    result[network] = {
+        {"mean", mean}, {"std", std::sqrt(variance)}, {"runs", list}};
+  }
+  return result;
+}
+
+std::string NetworkLabel(const JobSpec& spec, const NetworkSpec& network) {
+  return network == spec.network ? network.name : network.ToString();
+}
+
+absl::StatusOr<AccuracyTable> CollectAccuracies(const JobResult& result) {
+  AccuracyTable sets;
+  for (const FinishedTask& task : result.tasks) {
+    if (task.kind != EvaluateParameters::kKind) continue;
+    const auto parameters =
+        ParseTaskParameters(task.kind, task.parameters_json);
+    if (!parameters.ok()) return parameters.status();
+    const std::optional<double> accuracy =
+        NumberOf(ParseObject(task.summary_json), "accuracy");
+    if (!accuracy.has_value()) {
+      return absl::InternalError(absl::StrCat(
+          "task ", task.id, " reported no accuracy, so there is no report"));
+    }
+    const auto& evaluate = std::get<EvaluateParameters>(*parameters);
+    sets[EvaluatedSetOf(task.id, evaluate)].Add(
+        NetworkLabel(result.spec, evaluate.network), evaluate.repeat,
+        *accuracy);
+  }
+  return sets;
+}
+
+}  // namespace dasm
