@@ -59,7 +59,12 @@ at::Tensor PasteTiles(const at::Tensor& images, int factor) {
   return stored;
 }
 
-at::Tensor NoiseImages(uint64_t seed, uint32_t label, const NoiseShape& shape) {
+namespace {
+
+// transform(N(0, 1)) of each pixel.
+template <typename Transform>
+at::Tensor FillNormal(uint64_t seed, uint32_t label, const NoiseShape& shape,
+                      Transform transform) {
   const RandomStream stream(seed, "init.noise");
   at::Tensor images = at::empty(
       {shape.images, shape.channels, shape.height, shape.width}, at::kFloat);
@@ -67,11 +72,23 @@ at::Tensor NoiseImages(uint64_t seed, uint32_t label, const NoiseShape& shape) {
   for (int64_t i = 0; i < shape.images; ++i) {
     RandomSequence draws = stream.At(label, static_cast<uint32_t>(i));
     for (int64_t k = 0; k < shape.channels * shape.height * shape.width; ++k) {
-      *out++ =
-          static_cast<float>(std::clamp(draws.Normal() / 4.0 + 0.5, 0.0, 1.0));
+      *out++ = static_cast<float>(transform(draws.Normal()));
     }
   }
   return images;
+}
+
+}  // namespace
+
+at::Tensor NoiseImages(uint64_t seed, uint32_t label, const NoiseShape& shape) {
+  return FillNormal(seed, label, shape, [](double normal) {
+    return std::clamp(normal / 4.0 + 0.5, 0.0, 1.0);
+  });
+}
+
+at::Tensor NormalImages(uint64_t seed, uint32_t label,
+                        const NoiseShape& shape) {
+  return FillNormal(seed, label, shape, [](double normal) { return normal; });
 }
 
 }  // namespace dasm

@@ -42,6 +42,8 @@ struct NoiseShape {
   int64_t width = 0;
 };
 at::Tensor NoiseImages(uint64_t seed, uint32_t label, const NoiseShape& shape);
+// N(0, 1), for preprocessed images: the same draws before they are scaled.
+at::Tensor NormalImages(uint64_t seed, uint32_t label, const NoiseShape& shape);
 
 }  // namespace dasm
 

@@ -16,30 +16,6 @@
 #include "worker/engine/task/tile_sources.h"
 
 namespace dasm {
-namespace {
-
-// By class; without an input "pool" no class has one.
-absl::StatusOr<std::vector<ClassPool>> ClassPools(const TaskFiles& files,
-                                                  const ImageData& data) {
-  std::vector<ClassPool> pools(data.classes());
-  if (!HasInput(files, "pool")) return pools;
-  DASM_ASSIGN_OR_RETURN(const std::string path, InputPath(files, "pool"));
-  DASM_ASSIGN_OR_RETURN(const PoolFile pool,
-                        LoadPool(path, data.train().size()));
-  for (int c = 0; c < data.classes(); ++c) {
-    for (int64_t i : data.train_by_class()[c]) {
-      if (!pool.members[i]) continue;
-      pools[c].members.push_back(i);
-      if (pool.rule == PoolRule::kWeighted) {
-        pools[c].weights.push_back(pool.weight[i]);
-      }
-    }
-  }
-  return pools;
-}
-
-}  // namespace
-
 absl::StatusOr<TaskOutcome> DistillSegment(
     const DistillSegmentParameters& parameters, const TaskContext& context) {
   DASM_ASSIGN_OR_RETURN(const std::unique_ptr<ImageData> data,
@@ -48,7 +24,7 @@ absl::StatusOr<TaskOutcome> DistillSegment(
       const std::unique_ptr<Network> network,
       MakeNetwork(parameters.network, data->shape(), data->classes()));
   DASM_ASSIGN_OR_RETURN(std::vector<ClassPool> pools,
-                        ClassPools(context.files, *data));
+                        LoadClassPools(context.files, *data));
   DASM_ASSIGN_OR_RETURN(const absl::flat_hash_set<int64_t> used,
                         TileSources(context.files, *data));
 

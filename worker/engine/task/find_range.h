@@ -1,4 +1,6 @@
-// The task find_range (common/spec/task_parameters.h).
+// The task find_range: start epochs for DATM from short distillations, each
+// from the same start, and what a held-out expert makes of them
+// (matcher/range_search.h).
 #ifndef DASM_WORKER_ENGINE_TASK_FIND_RANGE_H_
 #define DASM_WORKER_ENGINE_TASK_FIND_RANGE_H_
 
@@ -9,8 +11,9 @@
 
 namespace dasm {
 
+// A checkpoint holds the probes that are complete; one in progress begins anew.
 absl::StatusOr<TaskOutcome> FindRange(const FindRangeParameters& parameters,
-                                 const TaskContext& context);
+                                      const TaskContext& context);
 
 }  // namespace dasm
 

@@ -21,6 +21,17 @@ int64_t Scale(int64_t columns, int64_t height, int64_t width) {
 
 }  // namespace
 
+at::Tensor StretchForDisplay(const at::Tensor& pixels) {
+  const at::Tensor wide = pixels.to(at::kDouble);
+  const double mean = wide.mean().item<double>();
+  const double reach = 2.5 * wide.std().item<double>();
+  const at::Tensor clipped = wide.clamp(mean - reach, mean + reach);
+  const at::Tensor low = clipped.amin({1, 2, 3}, /*keepdim=*/true);
+  const at::Tensor range = clipped.amax({1, 2, 3}, /*keepdim=*/true) - low;
+  // An image of one colour is black.
+  return ((clipped - low) / range.clamp_min(1e-12)).to(at::kFloat);
+}
+
 ImageGrid DrawGrid(const SetData& set, int classes) {
   const at::Tensor images = set.images.contiguous();
   const at::Tensor labels = set.labels.contiguous();

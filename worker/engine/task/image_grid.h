@@ -2,12 +2,19 @@
 #ifndef DASM_WORKER_ENGINE_TASK_IMAGE_GRID_H_
 #define DASM_WORKER_ENGINE_TASK_IMAGE_GRID_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <vector>
 
 #include "worker/engine/dataset/set_data.h"
 
 namespace dasm {
+
+// Pixels of any range for a picture (as MTT's, Cazenavette et al. 2022):
+// clipped to 2.5 standard deviations around the mean of all, then each image
+// stretched to [0, 1].
+at::Tensor StretchForDisplay(const at::Tensor& pixels);
 
 struct ImageGrid {
   int64_t width = 0;

@@ -52,5 +52,22 @@ TEST(DrawGrid, StaysWithinWhatAPngHolds) {
   EXPECT_EQ(grid.width % 30, 2);
 }
 
+TEST(StretchForDisplay, ClipsOutliersAndFillsTheRangeOfEachImage) {
+  at::Tensor pixels = at::zeros({2, 1, 10, 10});
+  pixels[0] = at::arange(100).view({1, 10, 10}) / 50.0 - 1;
+  pixels[1] = pixels[0] / 2 + 0.3;
+  pixels[0][0][0][0] = 1000.0;
+  const at::Tensor shown = StretchForDisplay(pixels);
+  for (int64_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(shown[i].min().item<float>(), 0);
+    EXPECT_EQ(shown[i].max().item<float>(), 1);
+  }
+  EXPECT_NEAR(shown[1][0][5][0].item<float>(), 50.0 / 99, 1e-6);
+  // The outlier was cut: the others still differ.
+  EXPECT_GT(shown[0][0][9][9].item<float>(), 0.001);
+  EXPECT_TRUE(
+      StretchForDisplay(at::ones({1, 1, 2, 2})).equal(at::zeros({1, 1, 2, 2})));
+}
+
 }  // namespace
 }  // namespace dasm

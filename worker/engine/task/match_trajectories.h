@@ -1,4 +1,6 @@
-// The task match_trajectories (common/spec/task_parameters.h).
+// The task match_trajectories: a segment by trajectory matching. MTT, FTD,
+// TESLA, DATM, PAD, SeqMatch and DASM over trajectories are one task with
+// other parameters and inputs.
 #ifndef DASM_WORKER_ENGINE_TASK_MATCH_TRAJECTORIES_H_
 #define DASM_WORKER_ENGINE_TASK_MATCH_TRAJECTORIES_H_
 
@@ -9,8 +11,8 @@
 
 namespace dasm {
 
-absl::StatusOr<TaskOutcome> MatchTrajectories(const MatchTrajectoriesParameters& parameters,
-                                 const TaskContext& context);
+absl::StatusOr<TaskOutcome> MatchTrajectories(
+    const MatchTrajectoriesParameters& parameters, const TaskContext& context);
 
 }  // namespace dasm
 

@@ -61,6 +61,25 @@ absl::StatusOr<PoolFile> LoadPool(const std::string& path, int64_t images) {
   return pool;
 }
 
+absl::StatusOr<std::vector<ClassPool>> LoadClassPools(const TaskFiles& files,
+                                                      const ImageData& data) {
+  std::vector<ClassPool> pools(data.classes());
+  if (!HasInput(files, "pool")) return pools;
+  DASM_ASSIGN_OR_RETURN(const std::string path, InputPath(files, "pool"));
+  DASM_ASSIGN_OR_RETURN(const PoolFile pool,
+                        LoadPool(path, data.train().size()));
+  for (int c = 0; c < data.classes(); ++c) {
+    for (int64_t i : data.train_by_class()[c]) {
+      if (!pool.members[i]) continue;
+      pools[c].members.push_back(i);
+      if (pool.rule == PoolRule::kWeighted) {
+        pools[c].weights.push_back(pool.weight[i]);
+      }
+    }
+  }
+  return pools;
+}
+
 absl::Status WritePool(const Pool& pool, const SampleStatistics& statistics,
                        Outputs* outputs) {
   return outputs->Write("pool",

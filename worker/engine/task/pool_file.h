@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "worker/engine/pool/select_pool.h"
+#include "worker/engine/sampler/class_sampler.h"
 #include "worker/engine/task/task_context.h"
 
 namespace dasm {
@@ -22,6 +23,10 @@ struct PoolFile {
 
 // DATA, naming the path, for a file of another shape or number of images.
 absl::StatusOr<PoolFile> LoadPool(const std::string& path, int64_t images);
+
+// Of the input "pool", by class; without one no class has a pool.
+absl::StatusOr<std::vector<ClassPool>> LoadClassPools(const TaskFiles& files,
+                                                      const ImageData& data);
 
 absl::Status WritePool(const Pool& pool, const SampleStatistics& statistics,
                        Outputs* outputs);

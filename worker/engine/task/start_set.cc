@@ -15,6 +15,7 @@ absl::StatusOr<SetData> DrawStart(const StartOptions& options,
   const ImageShape shape = data.shape();
   const int64_t n = options.images_per_class;
   const int64_t tiles = int64_t{options.factor} * options.factor;
+  const bool whitened = data.train_bytes() == nullptr;
   std::vector<at::Tensor> images;
   std::vector<at::Tensor> labels;
   std::vector<at::Tensor> sources;
@@ -22,8 +23,9 @@ absl::StatusOr<SetData> DrawStart(const StartOptions& options,
     const auto label = static_cast<uint32_t>(c);
     labels.push_back(at::full({n}, c, at::kLong));
     if (options.init == Init::kNoise) {
-      images.push_back(NoiseImages(
-          options.seed, label, {n, shape.channels, shape.height, shape.width}));
+      const NoiseShape noise = {n, shape.channels, shape.height, shape.width};
+      images.push_back(whitened ? NormalImages(options.seed, label, noise)
+                                : NoiseImages(options.seed, label, noise));
       sources.push_back(at::full({n, tiles}, -1, at::kLong));
       continue;
     }
@@ -39,8 +41,9 @@ absl::StatusOr<SetData> DrawStart(const StartOptions& options,
     }
     const std::vector<int64_t> drawn = DrawSources(
         {options.seed, label, n * tiles}, candidates, pool.weights, used);
-    images.push_back(
-        PasteTiles(data.train_bytes()->Pixels(drawn), options.factor));
+    images.push_back(PasteTiles(whitened ? data.train().Normalised(drawn)
+                                         : data.train_bytes()->Pixels(drawn),
+                                options.factor));
     sources.push_back(at::tensor(drawn, at::kLong).view({n, tiles}));
   }
   SetData set;
@@ -49,6 +52,7 @@ absl::StatusOr<SetData> DrawStart(const StartOptions& options,
   set.segment = at::full({set.labels.numel()}, options.segment, at::kInt);
   set.source = at::cat(sources);
   set.factor = options.factor;
+  set.preprocessed = whitened;
   return set;
 }
 

@@ -24,7 +24,8 @@ struct StartOptions {
 };
 
 // Class-major. Real tiles come from the class's pool (its whole class without
-// one), those in `used` last. DATA when a class has no training image.
+// one), those in `used` last. In pixel space, of a whitened data set in its
+// own. DATA when a class has no training image.
 absl::StatusOr<SetData> DrawStart(const StartOptions& options,
                                   const ImageData& data,
                                   const std::vector<ClassPool>& pools,

@@ -115,9 +115,12 @@ absl::Status Outputs::Write(
 }
 
 absl::Status Outputs::WriteSet(const std::string& name, const SetData& set,
-                               std::map<std::string, std::string> metadata) {
-  std::map<std::string, at::Tensor> tensors = {
-      {"images", set.images}, {"labels", set.labels}, {"segment", set.segment}};
+                               std::map<std::string, std::string> metadata,
+                               const std::map<std::string, at::Tensor>& more) {
+  std::map<std::string, at::Tensor> tensors = more;
+  tensors["images"] = set.images;
+  tensors["labels"] = set.labels;
+  tensors["segment"] = set.segment;
   if (set.source.defined()) tensors["source"] = set.source;
   if (set.label_logits.defined()) tensors["label_logits"] = set.label_logits;
   if (set.step_size.defined()) tensors["step_size"] = set.step_size;

@@ -67,9 +67,10 @@ class Outputs {
   absl::Status Write(const std::string& name,
                      const std::map<std::string, at::Tensor>& tensors,
                      const std::map<std::string, std::string>& metadata);
-  // A set's file; `source` where it is defined.
+  // A set's file; what is undefined is left out. `more` tensors come beside.
   absl::Status WriteSet(const std::string& name, const SetData& set,
-                        std::map<std::string, std::string> metadata = {});
+                        std::map<std::string, std::string> metadata = {},
+                        const std::map<std::string, at::Tensor>& more = {});
   // Bytes under their own file name.
   absl::Status WriteBytes(const std::string& name, const std::string& file,
                           std::string_view bytes);

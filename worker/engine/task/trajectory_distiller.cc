@@ -1,0 +1,241 @@
+#include "worker/engine/task/trajectory_distiller.h"
+
+#include <ATen/ATen.h>
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "common/base/error.h"
+#include "common/base/status_macros.h"
+#include "worker/engine/dataset/tensor_view.h"
+#include "worker/engine/task/checkpoint.h"
+
+namespace dasm {
+namespace {
+
+constexpr char kPixels[] = "pixels";
+constexpr char kPixelVelocity[] = "pixel_velocity";
+constexpr char kLabels[] = "label_logits";
+constexpr char kLabelVelocity[] = "label_velocity";
+constexpr char kAverage[] = "average";
+constexpr char kStepSize[] = "step_size";  // value, velocity
+constexpr char kCounts[] = "counts";       // iteration, skipped, not_finite
+constexpr char kCurves[] = "curves.";
+constexpr char kSnapshot[] = "snapshot.";
+
+absl::Status LoadInto(const SafetensorsFile& file, const std::string& name,
+                      at::Tensor* tensor) {
+  const auto dimensions = static_cast<int>(tensor->dim());
+  DASM_ASSIGN_OR_RETURN(const TensorView view,
+                        file.Get(name, DType::kF32, dimensions));
+  at::Tensor loaded = CopyTensor(view);
+  if (loaded.sizes() != tensor->sizes()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("checkpoint: \"", name, "\" is of another segment"));
+  }
+  *tensor = loaded.to(tensor->device());
+  return absl::OkStatus();
+}
+
+template <typename Value>
+absl::Status LoadValues(const SafetensorsFile& file, const std::string& name,
+                        DType dtype, std::initializer_list<Value*> values) {
+  DASM_ASSIGN_OR_RETURN(const TensorView view, file.Get(name, dtype, 1));
+  if (view.elements() != static_cast<int64_t>(values.size())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("checkpoint: \"", name, "\" has another length"));
+  }
+  const auto* value = static_cast<const Value*>(view.data);
+  for (Value* to : values) *to = *value++;
+  return absl::OkStatus();
+}
+
+at::Tensor OnHost(const at::Tensor& tensor) {
+  return tensor.detach().to(at::kCPU).clone();
+}
+
+at::Tensor StepSizeTensor(double value) {
+  return at::full({1}, value, at::kFloat);
+}
+
+}  // namespace
+
+TrajectoryDistiller::TrajectoryDistiller(const TaskContext* context,
+                                         const TrajectoryMatchingSpec& spec,
+                                         int64_t layers,
+                                         const TrajectoryLoop* loop,
+                                         const ExpertFile* held_out)
+    : context_(*context),
+      spec_(spec),
+      loop_(*loop),
+      held_out_(held_out),
+      curves_(layers, spec.labels != Labels::kHard) {}
+
+absl::StatusOr<TrajectoryState> TrajectoryDistiller::Resume(
+    const SetData& start) {
+  TrajectoryState state = loop_.Begin(start);
+  DASM_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
+                        OpenCheckpoint(context_));
+  if (file == nullptr) return state;
+  DASM_RETURN_IF_ERROR(LoadInto(*file, kPixels, &state.pixels));
+  DASM_RETURN_IF_ERROR(LoadInto(*file, kPixelVelocity, &state.pixel_velocity));
+  if (state.labels.is_floating_point()) {
+    DASM_RETURN_IF_ERROR(LoadInto(*file, kLabels, &state.labels));
+  }
+  if (state.label_velocity.defined()) {
+    DASM_RETURN_IF_ERROR(
+        LoadInto(*file, kLabelVelocity, &state.label_velocity));
+  }
+  if (state.average.defined()) {
+    DASM_RETURN_IF_ERROR(LoadInto(*file, kAverage, &state.average));
+  }
+  DASM_RETURN_IF_ERROR(
+      LoadValues<double>(*file, kStepSize, DType::kF64,
+                         {&state.step_size.value, &state.step_size.velocity}));
+  DASM_RETURN_IF_ERROR(LoadValues<int64_t>(
+      *file, kCounts, DType::kI64,
+      {&state.iteration, &state.skipped, &state.not_finite}));
+  if (state.iteration < 0 || state.iteration > spec_.iterations) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(context_.files.checkpoint, ": iteration ", state.iteration,
+                     " of ", spec_.iterations));
+  }
+  DASM_RETURN_IF_ERROR(curves_.Load(*file, kCurves));
+  for (const auto& [name, view] : file->tensors()) {
+    if (name.starts_with(kSnapshot)) snapshots_[name] = CopyTensor(view);
+  }
+  return state;
+}
+
+absl::Status TrajectoryDistiller::Save(const TrajectoryState& state) const {
+  std::map<std::string, at::Tensor> tensors = curves_.ToBits(kCurves);
+  tensors.insert(snapshots_.begin(), snapshots_.end());
+  tensors[kPixels] = state.pixels;
+  tensors[kPixelVelocity] = state.pixel_velocity;
+  if (state.labels.is_floating_point()) tensors[kLabels] = state.labels;
+  if (state.label_velocity.defined()) {
+    tensors[kLabelVelocity] = state.label_velocity;
+  }
+  if (state.average.defined()) tensors[kAverage] = state.average;
+  tensors[kStepSize] = at::tensor(
+      {state.step_size.value, state.step_size.velocity}, at::kDouble);
+  tensors[kCounts] =
+      at::tensor({state.iteration, state.skipped, state.not_finite}, at::kLong);
+  return SaveCheckpoint(context_, state.iteration, tensors);
+}
+
+absl::Status TrajectoryDistiller::ProbeIfDue(const TrajectoryState& state) {
+  // A checkpoint after a failure holds the probe of its iteration already.
+  if (held_out_ == nullptr || spec_.probe_interval <= 0 ||
+      curves_.last_probe() == state.iteration) {
+    return absl::OkStatus();
+  }
+  if (state.iteration % spec_.probe_interval != 0 &&
+      state.iteration != spec_.iterations) {
+    return absl::OkStatus();
+  }
+  DASM_ASSIGN_OR_RETURN(const std::vector<double> losses,
+                        loop_.Probe(state, *held_out_));
+  curves_.AddProbe(state.iteration, losses);
+  return absl::OkStatus();
+}
+
+void TrajectoryDistiller::KeepSnapshot(const TrajectoryState& state) {
+  const std::string prefix = absl::StrCat(kSnapshot, state.iteration, ".");
+  snapshots_[prefix + kPixels] = OnHost(state.pixels);
+  snapshots_[prefix + kStepSize] = StepSizeTensor(state.step_size.value);
+  if (state.labels.is_floating_point()) {
+    snapshots_[prefix + kLabels] = OnHost(state.labels);
+  }
+  if (state.average.defined()) {
+    snapshots_[prefix + kAverage] = OnHost(state.average);
+  }
+}
+
+TrajectoryDistiller::Result TrajectoryDistiller::Finish(
+    const SetData& start, const TrajectoryState& state) const {
+  Result result;
+  SetData& segment = result.sets["segment"] = start;
+  segment.images = OnHost(state.pixels);
+  segment.step_size = StepSizeTensor(state.step_size.value);
+  if (state.labels.is_floating_point()) {
+    segment.label_logits = OnHost(state.labels);
+  }
+  if (state.average.defined()) {
+    result.sets["raw"] = segment;
+    segment.images = OnHost(state.average);
+  }
+  for (const auto& [name, pixels] : snapshots_) {
+    if (!name.ends_with(kPixels)) continue;
+    const std::string prefix(absl::StripSuffix(name, kPixels));
+    const std::string output(absl::StripSuffix(prefix, "."));
+    const auto find = [&](const char* part) {
+      const auto found = snapshots_.find(prefix + part);
+      return found == snapshots_.end() ? at::Tensor() : found->second;
+    };
+    SetData set = start;
+    set.images = pixels;
+    set.step_size = find(kStepSize);
+    set.label_logits = find(kLabels);
+    if (const at::Tensor average = find(kAverage); average.defined()) {
+      result.sets["raw_" + output] = set;
+      set.images = average;
+    }
+    result.sets[output] = set;
+  }
+  result.curves = curves_.ToTensors();
+  result.iterations = state.iteration;
+  result.skipped = state.skipped;
+  result.final_loss = curves_.last_loss();
+  result.step_size = state.step_size.value;
+  result.label_entropy = curves_.last_entropy();
+  return result;
+}
+
+absl::StatusOr<TrajectoryDistiller::Result> TrajectoryDistiller::Run(
+    const SetData& start) {
+  DASM_ASSIGN_OR_RETURN(TrajectoryState state, Resume(start));
+  const int64_t total = spec_.iterations;
+  while (state.iteration < total) {
+    DASM_ASSIGN_OR_RETURN(const TaskObserver::Wish wish,
+                          PollTogether(context_));
+    if (wish != TaskObserver::Wish::kNone) DASM_RETURN_IF_ERROR(Save(state));
+    if (wish == TaskObserver::Wish::kStop) {
+      return WithFailureClass(
+          absl::CancelledError(absl::StrCat("stopped as asked at iteration ",
+                                            state.iteration, " of ", total)),
+          FailureClass::kPreempted);
+    }
+    DASM_RETURN_IF_ERROR(ProbeIfDue(state));
+    const absl::StatusOr<TrajectoryFigures> figures = loop_.Step(&state);
+    if (!figures.ok()) {
+      if (FailureClassOf(figures.status()) != FailureClass::kNumeric) {
+        return figures.status();
+      }
+      // All ranks decide alike, from gathered values. A state that is itself
+      // broken is not saved: the checkpoint before it stays the last good one.
+      const absl::Status saved = Save(state);
+      if (!saved.ok() && FailureClassOf(saved) != FailureClass::kNumeric) {
+        return saved;
+      }
+      return figures.status();
+    }
+    curves_.Add(state.iteration, *figures);
+    if (spec_.snapshot_interval > 0 && state.iteration < total &&
+        state.iteration % spec_.snapshot_interval == 0) {
+      KeepSnapshot(state);
+    }
+    context_.observer->Point("matching_loss", state.iteration, figures->loss);
+    context_.observer->Point("step_size", state.iteration, figures->step_size);
+    context_.observer->Point("gradient_norm", state.iteration,
+                             figures->gradient_norm);
+    context_.observer->Progress(state.iteration, total, figures->loss,
+                                "matching_loss");
+  }
+  DASM_RETURN_IF_ERROR(ProbeIfDue(state));
+  return Finish(start, state);
+}
+
+}  // namespace dasm
