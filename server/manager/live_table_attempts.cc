@@ -87,8 +87,8 @@ void LiveTable::EndAttempt(LiveAction* action, AttemptEnd end,
       fits = MicroBatchThatFits(record, end.message, end.slot_memory_bytes);
       if (fits > 0) {
         absl::StrAppend(&end.message, "; micro-batches of ", fits,
-                        " images fit: set execution.micro_batch to ", fits,
-                        ", or resources.on_oom to replan");
+                        " images fit: set ", MicroBatchField(record.kind),
+                        " to ", fits, ", or resources.on_oom to replan");
       }
     }
     SetState(action, ActionState::kFailed, changes);

@@ -123,7 +123,8 @@ void LiveTable::Replan(LiveJob* job, TaskRecord* task, int micro_batch,
   SetState(job, task, TaskState::kPending, changes);
   SetState(job, task, TaskState::kWaiting, changes);
   task->action_key.clear();
-  task->parameters_json = WithMicroBatch(task->parameters_json, micro_batch);
+  task->parameters_json =
+      WithMicroBatch(task->kind, task->parameters_json, micro_batch);
   task->replanned_micro_batch = micro_batch;
   // A class that is cut is no longer one rank's.
   task->gang.exchange = "every_step";

@@ -58,10 +58,54 @@ TEST(OomPolicy, RepeatedReplanningEndsAtOneImage) {
   ActionRecord action = Action();
   int rounds = 0;
   for (int fits; (fits = MicroBatchThatFits(action, "", 0)) > 0; ++rounds) {
-    action.parameters_json = WithMicroBatch(action.parameters_json, fits);
+    action.parameters_json =
+        WithMicroBatch(action.kind, action.parameters_json, fits);
     ASSERT_LT(rounds, 10);
   }
   EXPECT_EQ(rounds, 7);  // 64, 32, ..., 1
+}
+
+ActionRecord Of(const TaskParameters& parameters) {
+  ActionRecord action;
+  action.kind = std::string(KindOf(parameters));
+  action.parameters_json = ToCanonicalJson(parameters);
+  return action;
+}
+
+TEST(OomPolicy, AStudentsBatchIsCutSmaller) {
+  MatchTrajectoriesParameters match;
+  match.matching.batch = 1000;
+  match.execution.train_group = 100;
+  // Without a micro-batch it was computed in groups of train_group.
+  EXPECT_EQ(MicroBatchThatFits(Of(match), "", 0), 32);
+  EXPECT_EQ(MicroBatchThatFits(Of(match), "micro_batch=24", 0), 24);
+  match.execution.micro_batch = 4;
+  ActionRecord action = Of(match);
+  EXPECT_EQ(MicroBatchThatFits(action, "", 0), 2);
+  const auto cut = ParseTaskParameters(
+      action.kind, WithMicroBatch(action.kind, action.parameters_json, 2));
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_EQ(std::get<MatchTrajectoriesParameters>(*cut).execution.micro_batch,
+            2);
+  EXPECT_EQ(MicroBatchField(action.kind), "execution.micro_batch");
+  match.matching.estimator = Estimator::kFullGraph;
+  EXPECT_EQ(MicroBatchThatFits(Of(match), "micro_batch=1", 0), 0);
+  match.matching.estimator = Estimator::kTesla;
+  match.network.norm = Norm::kBatch;
+  EXPECT_EQ(MicroBatchThatFits(Of(match), "micro_batch=1", 0), 0);
+}
+
+TEST(OomPolicy, ExpertsAreTrainedInSmallerGroups) {
+  TrainExpertsParameters experts;
+  experts.training.batch = 256;
+  experts.execution.train_group = 256;
+  ActionRecord action = Of(experts);
+  EXPECT_EQ(MicroBatchThatFits(action, "", 0), 128);
+  const auto cut = ParseTaskParameters(
+      action.kind, WithMicroBatch(action.kind, action.parameters_json, 128));
+  ASSERT_TRUE(cut.ok()) << cut.status();
+  EXPECT_EQ(std::get<TrainExpertsParameters>(*cut).execution.train_group, 128);
+  EXPECT_EQ(MicroBatchField(action.kind), "execution.train_group");
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "server/manager/score_file.h"
 
 namespace dasm {
 namespace {
@@ -58,6 +59,13 @@ absl::StatusOr<Submission> PrepareSubmission(const v1::JobSpec& given,
                              .train_images = source.train_images,
                              .test_images = source.test_images,
                              .files = Files(source.files)};
+  if (spec.trajectory.has_value() && !spec.experts.score_file.empty()) {
+    DASM_ASSIGN_OR_RETURN(
+        const SourceFile scores,
+        ProbeScoreFile(spec.experts.score_file, source, spec.dataset.validation,
+                       roots));
+    dataset.score_files = Files({scores});
+  }
   int64_t set_bytes = 0;
   if (spec.synthetic_set.has_value()) {
     const SyntheticSetSpec& set = *spec.synthetic_set;

@@ -23,7 +23,7 @@ struct Submission {
 };
 
 //   INVALID_ARGUMENT     a field of the spec (ExpandSpec, PlanJob)
-//   FAILED_PRECONDITION  data set or synthetic set missing or wrong
+//   FAILED_PRECONDITION  data set, synthetic set or scores missing or wrong
 absl::StatusOr<Submission> PrepareSubmission(const v1::JobSpec& given,
                                              const DataRoots& roots,
                                              BlobStore* blobs);

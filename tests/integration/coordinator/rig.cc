@@ -167,7 +167,8 @@ Orders ScriptedWorker::Synchronize() {
 
 absl::Status ScriptedWorker::Finish(const WorkOrder& order) {
   const ActionRecord& action = order.action;
-  const ScriptedResult result = WorkOn(action.kind, action.key);
+  const ScriptedResult result =
+      WorkOn(action.kind, action.key, action.parameters_json);
   std::map<std::string, OutputRecord> outputs;
   for (const auto& [name, bytes] : result.outputs) {
     const auto digest = WriteBlob(rig_->blobs.get(), bytes);

@@ -1,6 +1,6 @@
 // What a worker would produce, without computing it: for each kind of task its
-// outputs (a few bytes that follow from the action key) and a summary as the
-// engine writes it.
+// outputs (a few bytes that follow from the action key; which ones there are
+// may follow from the parameters) and a summary as the engine writes it.
 #ifndef DASM_TESTS_INTEGRATION_COORDINATOR_SCRIPTED_WORK_H_
 #define DASM_TESTS_INTEGRATION_COORDINATOR_SCRIPTED_WORK_H_
 
@@ -14,7 +14,9 @@ struct ScriptedResult {
   std::string summary_json;
 };
 
-ScriptedResult WorkOn(const std::string& kind, const std::string& key);
+// `parameters_json` is the canonical one of a planned task.
+ScriptedResult WorkOn(const std::string& kind, const std::string& key,
+                      const std::string& parameters_json);
 
 }  // namespace dasm::testing_support
 

@@ -153,7 +153,8 @@ class Service : public ::testing::Test {
   }
 
   void Finish(const w::Assignment& assignment) {
-    const auto work = WorkOn(assignment.kind(), assignment.task());
+    const auto work = WorkOn(assignment.kind(), assignment.task(),
+                             assignment.parameters_json());
     w::CommitResultRequest request;
     request.set_worker("scripted");
     request.set_task(assignment.task());
