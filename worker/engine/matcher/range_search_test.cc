@@ -11,8 +11,8 @@ namespace {
 using Bounds = RangeSearch::Bounds;
 
 // Answers every probe; `loss` of the range that was distilled and the epoch.
-RangeSearch Run(int window, int start_epochs,
-                const std::function<double(Bounds, int)>& loss) {
+RangeSearch Search(int window, int start_epochs,
+                   const std::function<double(Bounds, int)>& loss) {
   RangeSearch search(window, start_epochs);
   for (int probes = 0; search.Next().has_value(); ++probes) {
     EXPECT_LT(probes, 100);
@@ -29,7 +29,7 @@ RangeSearch Run(int window, int start_epochs,
 TEST(RangeSearch, WindowsRiseWhileLaterEpochsGetWorse) {
   // Distilling from before epoch 20 hurts what comes after its window; a range
   // that reaches beyond 45 hurts what it has from 20 to 30.
-  const RangeSearch search = Run(10, 60, [](Bounds bounds, int t) {
+  const RangeSearch search = Search(10, 60, [](Bounds bounds, int t) {
     if (bounds.end == 0) return 0.9;
     if (bounds.begin < 20 && t >= bounds.end) return 0.95;
     if (bounds.end > 45 && t >= 20 && t < 30) return 0.85;
@@ -45,7 +45,7 @@ TEST(RangeSearch, WindowsRiseWhileLaterEpochsGetWorse) {
 }
 
 TEST(RangeSearch, InitialEndIsTheFirstEpochOfTheRangeWithALossAbove1) {
-  const RangeSearch search = Run(5, 20, [](Bounds bounds, int t) {
+  const RangeSearch search = Search(5, 20, [](Bounds bounds, int t) {
     if (bounds.end == 0) return 1.5;
     return t >= 7 || t == 2 ? 1.2 : bounds.end > 10 ? 0.9 : 0.8;
   });
@@ -56,8 +56,8 @@ TEST(RangeSearch, InitialEndIsTheFirstEpochOfTheRangeWithALossAbove1) {
 }
 
 TEST(RangeSearch, HasAtLeastOneEpochInFrontOfTheInitialEnd) {
-  const RangeSearch search =
-      Run(4, 8, [](Bounds bounds, int) { return bounds.end == 0 ? 3.0 : 2.0; });
+  const RangeSearch search = Search(
+      4, 8, [](Bounds bounds, int) { return bounds.end == 0 ? 3.0 : 2.0; });
   EXPECT_EQ(search.Found().min, 0);
   EXPECT_EQ(search.Found().initial, 1);
   EXPECT_EQ(search.Found().max, 8);
@@ -65,21 +65,21 @@ TEST(RangeSearch, HasAtLeastOneEpochInFrontOfTheInitialEnd) {
 
 TEST(RangeSearch, EndsWhereTheExpertEnds) {
   // Later epochs get worse whatever is done.
-  const RangeSearch rising = Run(10, 25, [](Bounds bounds, int t) {
+  const RangeSearch rising = Search(10, 25, [](Bounds bounds, int t) {
     return bounds.end > 0 && t >= bounds.end ? 0.9 : 0.5;
   });
   EXPECT_EQ(rising.Found().min, 20);
   EXPECT_EQ(rising.Found().max, 25);
   // Nothing ever gets worse.
-  const RangeSearch flat = Run(10, 25, [](Bounds, int) { return 0.5; });
+  const RangeSearch flat = Search(10, 25, [](Bounds, int) { return 0.5; });
   EXPECT_EQ(flat.Found().min, 0);
   EXPECT_EQ(flat.Found().max, 25);
   // A window that is longer than the expert.
-  EXPECT_EQ(Run(10, 3, [](Bounds, int) { return 0.5; }).Found().max, 3);
+  EXPECT_EQ(Search(10, 3, [](Bounds, int) { return 0.5; }).Found().max, 3);
 }
 
 TEST(RangeSearch, LossThatIsNotFiniteIsWorseThanAny) {
-  const RangeSearch search = Run(5, 20, [](Bounds bounds, int t) {
+  const RangeSearch search = Search(5, 20, [](Bounds bounds, int t) {
     return bounds.end > 10 && t == 3 ? std::numeric_limits<double>::quiet_NaN()
                                      : 0.5;
   });

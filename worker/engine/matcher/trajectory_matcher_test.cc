@@ -158,7 +158,9 @@ void ExpectSameBits(const PathGradient& a, const PathGradient& b) {
   EXPECT_TRUE(a.step_size.equal(b.step_size));
   EXPECT_TRUE(a.layer_share.equal(b.layer_share));
   ASSERT_EQ(a.labels.defined(), b.labels.defined());
-  if (a.labels.defined()) EXPECT_TRUE(a.labels.equal(b.labels));
+  if (a.labels.defined()) {
+    EXPECT_TRUE(a.labels.equal(b.labels));
+  }
 }
 
 class TrajectoryMatcherTest : public ::testing::TestWithParam<Case> {};
