@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -13,25 +14,28 @@ namespace dasm {
 namespace {
 
 at::Tensor TorchsConvolution(const at::Tensor& x, const at::Tensor& w,
-                             const at::Tensor& bias, int64_t padding) {
-  return at::conv2d(x, w, bias, at::IntArrayRef({1, 1}),
+                             const at::Tensor& bias, int64_t padding,
+                             int64_t stride = 1) {
+  return at::conv2d(x, w, bias, at::IntArrayRef({stride, stride}),
                     at::IntArrayRef({padding, padding}));
 }
 
 at::Tensor OurConvolution(const at::Tensor& x, const at::Tensor& w,
-                          const at::Tensor& bias, int64_t padding) {
-  return Convolution(x, w, bias, padding);
+                          const at::Tensor& bias, int64_t padding,
+                          int64_t stride) {
+  return Convolution(x, w, bias, padding, BiasGradient::kComputed, stride);
 }
 
 // The value, its gradients, the gradients of a function of those, and once
 // more.
 std::vector<at::Tensor> ThreeDerivatives(decltype(&TorchsConvolution) op,
-                                         int64_t channels, int64_t padding) {
+                                         int64_t channels, int64_t padding,
+                                         int64_t stride) {
   const std::vector<at::Tensor> in = {
       TestTensor({2, channels, 5, 6}).requires_grad_(),
       TestTensor({4, channels, 3, 3}, 0.3).requires_grad_(),
       TestTensor({4}, 0.5).requires_grad_()};
-  std::vector<at::Tensor> all = {op(in[0], in[1], in[2], padding)};
+  std::vector<at::Tensor> all = {op(in[0], in[1], in[2], padding, stride)};
   at::Tensor scalar = all[0].pow(4).sum();
   for (int order = 1; order <= 3; ++order) {
     const auto gradients =
@@ -48,17 +52,21 @@ std::vector<at::Tensor> ThreeDerivatives(decltype(&TorchsConvolution) op,
 
 TEST(Convolution, HasTheDerivativesOfTorchs) {
   for (const int64_t channels : {1, 3}) {
-    for (const int64_t padding : {0, 1, 3}) {
-      const auto ours = ThreeDerivatives(OurConvolution, channels, padding);
+    for (const auto& [padding, stride] :
+         {std::pair(0, 1), std::pair(1, 1), std::pair(3, 1), std::pair(1, 2),
+          std::pair(0, 2)}) {
+      const auto ours =
+          ThreeDerivatives(OurConvolution, channels, padding, stride);
       const auto torchs =
-          ThreeDerivatives(TorchsConvolution, channels, padding);
+          ThreeDerivatives(TorchsConvolution, channels, padding, stride);
       ASSERT_EQ(ours.size(), torchs.size());
       for (size_t i = 0; i < ours.size(); ++i) {
         const double scale =
             std::max(1.0, torchs[i].abs().max().item<double>());
         EXPECT_LT((ours[i] - torchs[i]).abs().max().item<double>(),
                   1e-12 * scale)
-            << "derivative " << i << ", padding " << padding;
+            << "derivative " << i << ", padding " << padding << ", stride "
+            << stride;
       }
     }
   }
@@ -87,6 +95,19 @@ TEST(Convolution, ABiasWithoutEffectHasNoGradient) {
     EXPECT_EQ(gradients[1].sizes(), bias.sizes());
     EXPECT_EQ(gradients[1].norm().item<double>(), 0);
   }
+}
+
+TEST(Convolution, GoesWithoutABias) {
+  const at::Tensor x = TestTensor({2, 3, 5, 5}).requires_grad_();
+  const at::Tensor w = TestTensor({4, 3, 3, 3}, 0.3).requires_grad_();
+  const at::Tensor zero = at::zeros({4}, at::kDouble);
+  const at::Tensor y = Convolution(x, w, {}, 1);
+  const at::Tensor same = TorchsConvolution(x, w, zero, 1);
+  EXPECT_TRUE(y.allclose(same, 1e-12, 1e-12));
+  const auto ours = torch::autograd::grad({y.pow(3).sum()}, {x, w});
+  const auto torchs = torch::autograd::grad({same.pow(3).sum()}, {x, w});
+  EXPECT_TRUE(ours[0].allclose(torchs[0], 1e-10, 1e-10));
+  EXPECT_TRUE(ours[1].allclose(torchs[1], 1e-10, 1e-10));
 }
 
 TEST(Convolution, WithoutGradientsIsPlain) {

@@ -50,9 +50,10 @@ class Network {
  public:
   virtual ~Network() = default;
 
-  // Block order: conv.w, conv.b, norm.w, norm.b of each block, then fc.w, fc.b.
+  // The order of PyTorch's parameters(): layer after layer, weight then bias;
+  // fc.w, fc.b last. Of a residual block the shortcut comes last.
   virtual const ParameterLayout& parameters() const = 0;
-  // Empty unless the norm is batch: running mean and variance of each block.
+  // Empty unless the norm is batch: running mean and variance of each norm.
   virtual const ParameterLayout& buffers() const = 0;
   virtual ImageShape image_shape() const = 0;
   virtual int classes() const = 0;
@@ -80,8 +81,8 @@ class Network {
                            const at::Tensor& buffers = {}) const = 0;
 };
 
-// INVALID_ARGUMENT (field "network...") for an unknown name or a depth that the
-// image size does not allow.
+// INVALID_ARGUMENT (field "network...") for an unknown name, a norm that the
+// network does not have, or an image size or depth that it does not allow.
 absl::StatusOr<std::unique_ptr<Network>> MakeNetwork(const NetworkSpec& spec,
                                                      ImageShape image_shape,
                                                      int classes);

@@ -61,6 +61,17 @@ TEST(Network, ParametersLieInBlockOrder) {
     EXPECT_EQ(entries[i].offset, expected[i].second);
   }
   EXPECT_EQ(entries[4].shape, (std::vector<int64_t>{128, 128, 3, 3}));
+
+  const auto deep = Make(Norm::kInstance, 4, 128, {3, 64, 64}, 200);
+  const auto& tail = deep->parameters().entries();
+  const std::vector<std::pair<std::string, int64_t>> last = {
+      {"conv3.w", 299520}, {"conv3.b", 446976}, {"norm3.w", 447104},
+      {"norm3.b", 447232}, {"fc.w", 447360},    {"fc.b", 856960}};
+  ASSERT_EQ(tail.size(), 12 + last.size());
+  for (size_t i = 0; i < last.size(); ++i) {
+    EXPECT_EQ(tail[12 + i].name, last[i].first);
+    EXPECT_EQ(tail[12 + i].offset, last[i].second);
+  }
 }
 
 TEST(Network, WithoutNormHasNoNormParameters) {
@@ -229,7 +240,7 @@ TEST(Network, RefusesWhatItCannotBuild) {
   EXPECT_EQ(FieldOf(deep.status()), "network.depth");
   spec.depth = 5;
   EXPECT_TRUE(MakeNetwork(spec, {3, 32, 32}, 10).ok());
-  spec.name = "resnet18";
+  spec.name = "resnet50";
   EXPECT_EQ(FieldOf(MakeNetwork(spec, {3, 32, 32}, 10).status()),
             "network.name");
 }
