@@ -10,6 +10,7 @@
 #include "common/spec/nearest.h"
 #include "common/spec/spec_writer.h"
 #include "common/spec/trajectory_default.h"
+#include "common/spec/trajectory_preset.h"
 #include "common/spec/trajectory_table.h"
 
 namespace dasm {
@@ -266,7 +267,8 @@ v1::JobSpec DefaultSpec(const DefaultsFor& what) {
   if (what.sequence) {
     spec.mutable_synthesis()->set_init(v1::SynthesisSpec::INIT_REAL);
     if (what.trajectory) {
-      const TrajectoryRow& nearest = NearestMttRow(what.images_per_class);
+      const TrajectoryRow& nearest =
+          *NearestRow(MttRows(), "cifar-10", what.images_per_class);
       SetTrajectory(nearest, row->flip, &spec);
       if (nearest.zca && what.dataset.starts_with("cifar-")) {
         spec.mutable_dataset()->set_preprocessing(
@@ -310,6 +312,9 @@ std::vector<PresetInfo> AllPresets() {
                        : "Kim et al. 2022 (IDC), table of its reproduction "
                          "script"});
   }
+  for (const TrajectoryPreset& preset : TrajectoryPresets()) {
+    presets.push_back(preset.info);
+  }
   return presets;
 }
 
@@ -321,6 +326,12 @@ absl::StatusOr<v1::JobSpec> FindPreset(std::string_view name) {
       return SpecOf(key);
     }
     names.push_back(std::move(short_name));
+  }
+  for (const TrajectoryPreset& preset : TrajectoryPresets()) {
+    if (name == preset.info.name || name == preset.paper_name) {
+      return preset.spec;
+    }
+    names.push_back(preset.info.name);
   }
   return InvalidField(
       "preset", absl::StrCat("there is no preset \"", std::string(name),

@@ -10,6 +10,7 @@
 //           steps, one discriminator of 300 steps. Minutes on two cores at
 //           network.width 32 and IPC up to 10; the width stays the published
 //           128 unless the job says otherwise.
+// Trajectory matching has presets of its own (trajectory_preset.h).
 // What a preset leaves out (segments, evaluation length and network) follows
 // from the rest of the spec; job_spec_proto.h derives it.
 #ifndef DASM_COMMON_SPEC_PRESET_H_

@@ -1,5 +1,6 @@
 #include "common/spec/sequence_reader.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -11,24 +12,6 @@ namespace dasm {
 namespace {
 
 constexpr size_t kMaxSegments = 1000;
-
-// Two halves up to 100, then segments of 50.
-std::vector<int> DasmSegments(int images_per_class) {
-  if (images_per_class <= 1) return {images_per_class};
-  if (images_per_class <= 100) {
-    const int second = images_per_class / 2;
-    return {images_per_class - second, second};
-  }
-  std::vector<int> segments(images_per_class / 50, 50);
-  if (images_per_class % 50 > 0) segments.push_back(images_per_class % 50);
-  return segments;
-}
-
-std::vector<int> SeqMatchSegments(int images_per_class) {
-  if (images_per_class <= 1) return {images_per_class};
-  const int second = images_per_class / 2;
-  return {images_per_class - second, second};
-}
 
 std::vector<int> ReadSegments(const google::protobuf::RepeatedField<int>& given,
                               const std::vector<int>& usual,
@@ -111,6 +94,26 @@ void ReadDasm(const v1::Dasm& dasm, bool trajectories, SequenceSpec* to,
 
 }  // namespace
 
+std::vector<int> DasmSegments(int images_per_class) {
+  constexpr int kHalves = 100;
+  constexpr int kSegment = 50;
+  if (images_per_class <= kHalves) return SeqMatchSegments(images_per_class, 2);
+  std::vector<int> segments(images_per_class / kSegment, kSegment);
+  const int rest = images_per_class % kSegment;
+  if (rest > 0) segments.push_back(rest);
+  return segments;
+}
+
+std::vector<int> SeqMatchSegments(int images_per_class, int subsets) {
+  const int count = std::min(subsets, images_per_class);
+  std::vector<int> segments;
+  for (int k = 0; k < count; ++k) {
+    segments.push_back(images_per_class / count +
+                       (k < images_per_class % count ? 1 : 0));
+  }
+  return segments;
+}
+
 SequenceSpec ReadSequence(const v1::SequenceSpec& from, int images_per_class,
                           bool trajectories, FieldReader* reader) {
   SequenceSpec to;
@@ -142,7 +145,7 @@ SequenceSpec ReadSequence(const v1::SequenceSpec& from, int images_per_class,
                    "dasm or one_segment");
   }
   to.segments = ReadSegments(
-      from.seqmatch().segments(), SeqMatchSegments(images_per_class),
+      from.seqmatch().segments(), SeqMatchSegments(images_per_class, 2),
       images_per_class, "sequence.seqmatch.segments", reader);
   if (to.segments.size() == 1) return to;
   to.seqmatch = true;
