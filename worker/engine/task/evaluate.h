@@ -1,5 +1,9 @@
-// The evaluate task: trains a network from scratch on the decoded union of sets
-// and tests it after the last step.
+// The evaluate task: trains a network from scratch on decoded sets, together or
+// stage after stage (trainer/stages.h), and tests it after the last step, on
+// hard labels.
+//
+// Errors: those of LoadTrainingSet and TrainNetwork; DATA (failure class) for a
+//   validation split that the data set does not have.
 #ifndef DASM_WORKER_ENGINE_TASK_EVALUATE_H_
 #define DASM_WORKER_ENGINE_TASK_EVALUATE_H_
 

@@ -8,6 +8,7 @@
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "worker/engine/task/training.h"
+#include "worker/engine/task/training_set.h"
 
 namespace dasm {
 
@@ -19,29 +20,36 @@ absl::StatusOr<TaskOutcome> TrainDiscriminator(
   DASM_ASSIGN_OR_RETURN(
       const std::unique_ptr<Network> network,
       MakeNetwork(parameters.network, data->shape(), data->classes()));
-  std::unique_ptr<ImageSource> decoded;
+  TrainingSet set;
   if (!parameters.real) {
-    DASM_ASSIGN_OR_RETURN(const SetData set,
-                          LoadUnion(context.files, "segment", *data));
+    DASM_ASSIGN_OR_RETURN(
+        set, LoadTrainingSet(context.files, "segment", *data,
+                             parameters.training, parameters.order));
     if (set.factor != parameters.factor) {
       return WithFailureClass(absl::FailedPreconditionError(absl::StrCat(
                                   "the segments have factor ", set.factor,
                                   ", the task expects ", parameters.factor)),
                               FailureClass::kData);
     }
-    decoded = DecodeSet(set, *data);
+  } else if (parameters.training.learning_rate == 0) {
+    return InvalidField("training.learning_rate",
+                        "real images have no learned step size: give one");
+  } else {
+    set.segments = {{data->train().size(), parameters.training.learning_rate}};
   }
-  const ImageSource& source =
-      parameters.real ? static_cast<const ImageSource&>(data->train())
-                      : *decoded;
+  const ImageSource& source = parameters.real ? data->train() : *set.images;
 
   TrainingJob job;
   job.recipe = parameters.training;
   job.execution = parameters.execution;
   job.seed = DerivedSeed(parameters.seed, "discriminator", parameters.index);
   job.stream_prefix = "discriminator";
-  DASM_ASSIGN_OR_RETURN(const TrainedNetwork trained,
-                        TrainNetwork(job, *network, source, context));
+  DASM_ASSIGN_OR_RETURN(
+      const TrainedNetwork trained,
+      TrainNetwork(job, *network, source,
+                   StagesOf(parameters.order, set.segments, parameters.training,
+                            parameters.epochs),
+                   context));
 
   Outputs outputs(context);
   DASM_RETURN_IF_ERROR(
@@ -50,7 +58,7 @@ absl::StatusOr<TaskOutcome> TrainDiscriminator(
                      {"buffers", trained.state.buffers.to(at::kCPU)}},
                     {{"network", nlohmann::json(parameters.network).dump()}}));
   return outputs.Finish(
-      {{"steps", trained.state.step}, {"final_loss", trained.final_loss}});
+      {{"steps", trained.steps}, {"final_loss", trained.final_loss}});
 }
 
 }  // namespace dasm

@@ -1,5 +1,6 @@
-// The train_discriminator task: one network on the decoded union of earlier
-// segments (or on the training images), for scoring the real set.
+// The train_discriminator task: one network on the decoded earlier segments,
+// together or stage after stage (or on the training images), for scoring the
+// real set.
 #ifndef DASM_WORKER_ENGINE_TASK_TRAIN_DISCRIMINATOR_H_
 #define DASM_WORKER_ENGINE_TASK_TRAIN_DISCRIMINATOR_H_
 

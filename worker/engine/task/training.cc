@@ -29,41 +29,43 @@ TrainHooks::Wish ToHook(TaskObserver::Wish wish) {
 
 }  // namespace
 
-absl::StatusOr<TrainedNetwork> TrainNetwork(const TrainingJob& job,
-                                            const Network& network,
-                                            const ImageSource& source,
-                                            const TaskContext& context) {
+absl::StatusOr<TrainedNetwork> TrainNetwork(
+    const TrainingJob& job, const Network& network, const ImageSource& source,
+    const std::vector<TrainingStage>& stages, const TaskContext& context) {
   Trainer trainer(&network, job.execution, job.seed, job.stream_prefix,
                   context.collective, context.device);
-  TrainedNetwork result;
+  StagedState state;
   DASM_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> checkpoint,
                         OpenCheckpoint(context));
   if (checkpoint == nullptr) {
-    result.state = trainer.Start();
+    state.training = trainer.Start();
   } else {
     DASM_ASSIGN_OR_RETURN(
-        result.state,
-        LoadTrainingState(*checkpoint, kState, network, context.device));
+        state, LoadStagedState(*checkpoint, kState, network, context.device));
   }
 
-  const int64_t steps = job.recipe.steps;
-  const int64_t every = std::max<int64_t>(1, steps / kPoints);
-  int64_t last_step = result.state.step;
-  TrainHooks hooks;
+  TrainedNetwork result;
+  for (const TrainingStage& stage : stages) result.steps += stage.steps;
+  const int64_t every = std::max<int64_t>(1, result.steps / kPoints);
+  int64_t last_step = state.training.step;
+  for (int k = 0; k < state.stage; ++k) last_step += stages[k].steps;
+  StageHooks hooks;
   hooks.poll = [&] { return ToHook(context.observer->Poll()); };
-  hooks.checkpoint = [&](const TrainingState& state) {
-    return SaveCheckpoint(context, state.step, state.ToTensors(kState));
-  };
   hooks.progress = [&](int64_t step, double loss) {
     // Not every step is told of, on a device.
-    if (step / every != last_step / every || step == steps) {
+    if (step / every != last_step / every || step == result.steps) {
       context.observer->Point("training_loss", step, loss);
     }
     last_step = step;
-    context.observer->Progress(step, steps, loss, "training_loss");
+    context.observer->Progress(step, result.steps, loss, "training_loss");
   };
-  DASM_ASSIGN_OR_RETURN(result.final_loss, trainer.Train(job.recipe, source,
-                                                         hooks, &result.state));
+  hooks.checkpoint = [&](const StagedState& now) {
+    return SaveCheckpoint(context, last_step, now.ToTensors(kState));
+  };
+  DASM_ASSIGN_OR_RETURN(
+      result.final_loss,
+      TrainStages(job.recipe, source, stages, hooks, &trainer, &state));
+  result.state = std::move(state.training);
   return result;
 }
 
