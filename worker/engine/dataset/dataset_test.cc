@@ -10,6 +10,7 @@
 #include "common/base/error.h"
 #include "common/base/temporary_directory.h"
 #include "gtest/gtest.h"
+#include "worker/engine/dataset/device_images.h"
 #include "worker/engine/dataset/image_data.h"
 #include "worker/engine/dataset/image_source.h"
 #include "worker/engine/dataset/set_data.h"
@@ -181,6 +182,19 @@ TEST(TensorSource, GathersInTheOrderAskedFor) {
   EXPECT_TRUE(chosen[1].equal(images[2]));
   EXPECT_TRUE(chosen[2].equal(images[0]));
   EXPECT_TRUE(source.Labels({2, 2, 0}).equal(at::tensor({1, 1, 3}, at::kLong)));
+}
+
+TEST(DeviceImages, AreTheSourcesBitForBit) {
+  const at::Tensor images = TestTensor({5000, 1, 2, 2}).to(at::kFloat);
+  std::vector<int64_t> labels(5000);
+  for (int64_t i = 0; i < 5000; ++i) labels[i] = i % 7;
+  const TensorSource source(images, labels);
+  const DeviceImages copied(&source, at::kCPU);
+  EXPECT_EQ(copied.size(), 5000);
+  EXPECT_EQ(copied.shape(), source.shape());
+  const std::vector<int64_t> chosen = {4999, 0, 4096, 4095, 0};
+  EXPECT_TRUE(copied.Normalised(chosen).equal(source.Normalised(chosen)));
+  EXPECT_TRUE(copied.Targets(chosen).equal(source.Labels(chosen)));
 }
 
 TEST(TensorView, GoesToTensorsAndBack) {

@@ -56,7 +56,8 @@ absl::Status CompareAcrossRanks(const ShardRunner& runner, uint64_t hash) {
 }  // namespace
 
 absl::Status SaveCheckpoint(const TaskContext& context, int64_t step,
-                            const std::map<std::string, at::Tensor>& tensors) {
+                            const std::map<std::string, at::Tensor>& tensors,
+                            const std::map<std::string, at::Tensor>& finished) {
   std::map<std::string, at::Tensor> host;
   for (const auto& [name, tensor] : tensors) {
     host[name] = tensor.detach().to(at::kCPU).contiguous();
@@ -74,6 +75,7 @@ absl::Status SaveCheckpoint(const TaskContext& context, int64_t step,
   if (!context.InCharge()) return absl::OkStatus();
   std::map<std::string, TensorView> views;
   for (const auto& [name, tensor] : host) views[name] = ViewOf(tensor);
+  for (const auto& [name, tensor] : finished) views[name] = ViewOf(tensor);
   views[kAction] = {DType::kU8,
                     {static_cast<int64_t>(context.action.size())},
                     context.action.data()};

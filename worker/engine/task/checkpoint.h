@@ -21,9 +21,13 @@ namespace dasm {
 // checkpoint before stays the last good one, when
 //   NUMERIC   (failure class) a value is not finite
 //   INTERNAL  the ranks' states differ
-// Also the errors of the collective and of the observer.
-absl::Status SaveCheckpoint(const TaskContext& context, int64_t step,
-                            const std::map<std::string, at::Tensor>& tensors);
+// Also the errors of the collective and of the observer. `finished`: host
+// tensors that only the rank in charge has, such as rows of an output; stored
+// with the others, not compared.
+absl::Status SaveCheckpoint(
+    const TaskContext& context, int64_t step,
+    const std::map<std::string, at::Tensor>& tensors,
+    const std::map<std::string, at::Tensor>& finished = {});
 
 // The earlier attempt's checkpoint, null when there is none. INVALID_ARGUMENT
 // when it is of another action or malformed.

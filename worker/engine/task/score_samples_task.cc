@@ -2,7 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <map>
 #include <memory>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/error.h"
@@ -56,14 +58,23 @@ absl::StatusOr<TaskOutcome> ScoreSamplesTask(
       ScoreSamples(*network, weights.parameters.to(context.device),
                    weights.buffers.to(context.device), data->train(),
                    parameters.execution, context.collective));
-  if (!probabilities.isfinite().all().item<bool>()) {
-    return WithFailureClass(absl::FailedPreconditionError(absl::StrCat(
-                                path, ": the network's scores are not finite")),
-                            FailureClass::kNumeric);
+  std::map<std::string, at::Tensor> scores = {{"probabilities", probabilities}};
+  if (parameters.grand) {
+    DASM_ASSIGN_OR_RETURN(
+        scores["feature_norm"],
+        FeatureNorms(*network, weights.parameters.to(context.device),
+                     weights.buffers.to(context.device), data->train(),
+                     parameters.execution, context.collective));
+  }
+  for (const auto& [name, tensor] : scores) {
+    if (tensor.isfinite().all().item<bool>()) continue;
+    return WithFailureClass(
+        absl::FailedPreconditionError(
+            absl::StrCat(path, ": the network's ", name, " are not finite")),
+        FailureClass::kNumeric);
   }
   Outputs outputs(context);
-  DASM_RETURN_IF_ERROR(
-      outputs.Write("scores", {{"probabilities", probabilities}}, {}));
+  DASM_RETURN_IF_ERROR(outputs.Write("scores", scores, {}));
   return outputs.Finish(
       {{"training_accuracy",
         Accuracy(Predictions(probabilities), data->train().labels())}});

@@ -1,5 +1,6 @@
 // The score_samples task: a trained network's class probabilities of every
-// training image, without augmentation.
+// training image, without augmentation; for GraNd also how long its embedding
+// is.
 #ifndef DASM_WORKER_ENGINE_TASK_SCORE_SAMPLES_TASK_H_
 #define DASM_WORKER_ENGINE_TASK_SCORE_SAMPLES_TASK_H_
 

@@ -11,38 +11,13 @@
 #include "worker/engine/pool/pool_diagnostics.h"
 #include "worker/engine/pool/select_pool.h"
 #include "worker/engine/task/pool_file.h"
+#include "worker/engine/task/scores_file.h"
 #include "worker/engine/task/tile_sources.h"
 
 namespace dasm {
 namespace {
 
 // A mapped scores blob and its probabilities.
-struct Scores {
-  std::unique_ptr<SafetensorsFile> file;
-  absl::Span<const float> probabilities;
-};
-
-absl::StatusOr<Scores> LoadScores(const std::string& path,
-                                  const ImageData& data) {
-  const auto bad = [&](const absl::Status& status) {
-    return WithFailureClass(WithContext(status, path), FailureClass::kData);
-  };
-  auto file = SafetensorsFile::Open(path);
-  if (!file.ok()) return bad(file.status());
-  const auto view = (*file)->Get("probabilities", DType::kF32, 2);
-  if (!view.ok()) return bad(view.status());
-  if (view->shape[0] != data.train().size() ||
-      view->shape[1] != data.classes()) {
-    return bad(absl::FailedPreconditionError(
-        absl::StrCat("scores of ", view->shape[0], " images and ",
-                     view->shape[1], " classes, the data set has ",
-                     data.train().size(), " and ", data.classes())));
-  }
-  return Scores{*std::move(file),
-                {static_cast<const float*>(view->data),
-                 static_cast<size_t>(view->elements())}};
-}
-
 nlohmann::json Summary(const Pool& pool, const PoolDiagnostics& diagnostics) {
   nlohmann::json summary = {
       {"rule", RuleName(pool.rule)},
@@ -80,14 +55,14 @@ absl::StatusOr<TaskOutcome> SelectPoolTask(
   const TaskFiles& files = context.files;
   DASM_ASSIGN_OR_RETURN(const std::unique_ptr<ImageData> data,
                         OpenDataset(files));
-  std::vector<Scores> scores;
+  std::vector<ScoresFile> scores;
   for (const std::string& path : NumberedInputs(files, "scores")) {
-    DASM_ASSIGN_OR_RETURN(Scores one, LoadScores(path, *data));
+    DASM_ASSIGN_OR_RETURN(ScoresFile one, LoadScores(path, *data));
     scores.push_back(std::move(one));
   }
   if (scores.empty()) return InputPath(files, "scores.1").status();
   ScoredSamples samples{data->train().labels(), data->classes(), {}};
-  for (const Scores& one : scores) {
+  for (const ScoresFile& one : scores) {
     samples.probabilities.push_back(one.probabilities);
   }
   DASM_ASSIGN_OR_RETURN(const SampleStatistics statistics,
@@ -108,7 +83,7 @@ absl::StatusOr<TaskOutcome> SelectPoolTask(
   if (HasInput(files, "reference_scores")) {
     DASM_ASSIGN_OR_RETURN(const std::string path,
                           InputPath(files, "reference_scores"));
-    DASM_ASSIGN_OR_RETURN(const Scores reference, LoadScores(path, *data));
+    DASM_ASSIGN_OR_RETURN(const ScoresFile reference, LoadScores(path, *data));
     DASM_ASSIGN_OR_RETURN(
         const SampleStatistics of_reference,
         ComputeStatistics(
