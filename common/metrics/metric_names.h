@@ -76,9 +76,18 @@ inline constexpr MetricName kDistillGradientNorm = {
     "dasm_distill_grad_norm",
     "Norm of the image gradient that the running segment reported last."};
 // Labels: task, segment.
+inline constexpr MetricName kDistillStepSize = {
+    "dasm_distill_step_size",
+    "Learned step size of the student that the running segment reported last."};
+// Labels: task, segment.
 inline constexpr MetricName kDistillStepSeconds = {
     "dasm_distill_step_seconds",
     "Seconds a step of the running segment took last."};
+// On a worker, while a group of experts is trained there. Labels: task,
+// experts.
+inline constexpr MetricName kExpertTrainingLoss = {
+    "dasm_expert_training_loss",
+    "Training loss that the running group of experts reported last."};
 
 // Labels: version.
 inline constexpr MetricName kBuildInfo = {"dasm_build_info",

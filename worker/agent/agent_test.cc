@@ -204,6 +204,62 @@ TEST_F(AgentTest, RemovesTheFoldersOfAttemptsThatAreNotItsOwn) {
   EXPECT_FALSE(LocalFileSystem()->Exists(Folder(1)));
 }
 
+// An assignment of a match: the data set and a hundred experts.
+TEST_F(AgentTest, ATaskMayHaveMoreThanAHundredInputs) {
+  Assignment assignment = MakeAssignment(1);
+  for (int i = 0; i <= 100; ++i) {
+    const std::string bytes = absl::StrCat("expert ", i);
+    worker::v1::TaskInput* input = assignment.add_inputs();
+    input->set_input(i == 0 ? "dataset" : absl::StrCat("expert.", i));
+    input->set_digest(coordinator_.AddBlob(bytes));
+    input->set_size_bytes(static_cast<int64_t>(bytes.size()));
+  }
+  coordinator_.Want(Only(assignment));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  const TaskFile file = ReadTask(1);
+  ASSERT_EQ(file.inputs_size(), 101);
+  EXPECT_EQ(*LocalFileSystem()->Read(file.inputs().at("expert.57")),
+            "expert 57");
+}
+
+TEST_F(AgentTest, AMissingOneOfManyInputsFailsTheAttemptByName) {
+  Assignment assignment = MakeAssignment(1);
+  for (int i = 1; i <= 20; ++i) {
+    const std::string bytes = absl::StrCat("expert ", i);
+    worker::v1::TaskInput* input = assignment.add_inputs();
+    input->set_input(absl::StrCat("expert.", i));
+    input->set_digest(i == 13 ? Sha256(bytes) : coordinator_.AddBlob(bytes));
+    input->set_size_bytes(static_cast<int64_t>(bytes.size()));
+  }
+  coordinator_.Want(Only(assignment));
+  Start();
+  ASSERT_TRUE(coordinator_.AwaitRequest(IsIdle, kLong));
+  ASSERT_EQ(coordinator_.failures().size(), 1);
+  EXPECT_EQ(coordinator_.failures()[0].failure().failure_class(), "STORAGE");
+  EXPECT_THAT(coordinator_.failures()[0].failure().message(),
+              HasSubstr("expert.13"));
+}
+
+TEST_F(AgentTest, AResultMayHaveHundredsOfOutputs) {
+  coordinator_.Want(Only(MakeAssignment(1)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  RunnerMessage message = Finished("");
+  for (int i = 1; i <= 200; ++i) {
+    const std::string name = absl::StrCat("snapshot.", i);
+    WriteFile(absl::StrCat(Folder(1), "/out/", name), name);
+    (*message.mutable_finished()->mutable_outputs())[name] = name;
+  }
+  runner_.Say(message);
+  ASSERT_TRUE(runner_.AwaitSent(
+      [](const AgentMessage& sent) { return sent.acknowledged(); }, kLong));
+  runner_.Exit({});
+  ASSERT_TRUE(coordinator_.AwaitRequest(IsIdle, kLong));
+  ASSERT_EQ(coordinator_.results().size(), 1);
+  EXPECT_EQ(coordinator_.results()[0].outputs_size(), 200);
+}
+
 struct Death {
   RunnerExit exit;
   bool out_of_memory;
@@ -231,10 +287,11 @@ TEST_P(AgentDeathTest, ARunnerThatDiesWithoutAWordHasAFailureClass) {
 INSTANTIATE_TEST_SUITE_P(
     Deaths, AgentDeathTest,
     ::testing::Values(
-        Death{{0, SIGKILL}, false, "INTERNAL"},
+        Death{{0, SIGKILL}, false, "NODE_LOST"},
         Death{{0, SIGKILL}, true, "OOM_HOST"},
-        Death{{0, SIGSEGV}, true, "INTERNAL"}, Death{{0, 0}, false, "INTERNAL"},
-        Death{{1, 0}, false, "INTERNAL"},
+        Death{{0, SIGSEGV}, true, "INTERNAL"},
+        Death{{0, SIGABRT}, false, "INTERNAL"},
+        Death{{0, 0}, false, "INTERNAL"}, Death{{1, 0}, false, "INTERNAL"},
         Death{{ExitCodeOf(FailureClass::kNumeric), 0}, false, "NUMERIC"}));
 
 TEST_F(AgentTest, CommitsTheLastCheckpointOfARunnerThatFailed) {

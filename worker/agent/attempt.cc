@@ -9,13 +9,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "common/artifact/digest.h"
 #include "common/base/ids.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
-#include "google/protobuf/util/json_util.h"
-#include "nlohmann/json.hpp"
-#include "worker/runner/exit_code.h"
+#include "worker/agent/attempt_inputs.h"
+#include "worker/agent/exit_class.h"
 
 namespace dasm {
 namespace {
@@ -26,48 +24,20 @@ using worker::v1::CheckpointWritten;
 using worker::v1::RunnerFinished;
 using worker::v1::RunnerMessage;
 using worker::v1::TaskFile;
-using worker::v1::TaskOutput;
 
 constexpr absl::Duration kFirstPause = absl::Milliseconds(200);
 constexpr absl::Duration kLongestPause = absl::Seconds(5);
 // How often a deadline is compared with the clock, which may be a test's.
 constexpr absl::Duration kClockCheck = absl::Milliseconds(50);
-constexpr int kMissingBlobTries = 3;
-// The coordinator holds a JoinGang at most ten seconds.
-constexpr absl::Duration kJoinTimeout = absl::Seconds(15);
 
-std::optional<SegmentGauges::Segment> SegmentOf(const Assignment& assignment) {
-  if (assignment.kind() != "distill_segment" || assignment.rank() > 0) {
-    return std::nullopt;
-  }
-  const auto parameters =
-      nlohmann::json::parse(assignment.parameters_json(), nullptr,
-                            /*allow_exceptions=*/false);
-  SegmentGauges::Segment segment;
-  segment.task = assignment.task();
-  if (parameters.is_object() && parameters.contains("segment")) {
-    segment.segment = parameters["segment"].dump();
-  }
-  return segment;
-}
-
-// A name the runner gave, so that it cannot lead out of `folder`.
-absl::StatusOr<std::string> Inside(const std::string& folder,
-                                   const std::string& name) {
-  if (name.empty() || absl::StrContains(name, "..") || name[0] == '/') {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the runner named a file outside its folder: ", name));
-  }
-  return absl::StrCat(folder, "/", name);
+// Of rank 0 alone: all ranks report the same.
+std::optional<SegmentGauges::Subject> SubjectOf(const Assignment& assignment) {
+  if (assignment.rank() > 0) return std::nullopt;
+  return SegmentGauges::SubjectOf(assignment.task(), assignment.kind(),
+                                  assignment.parameters_json());
 }
 
 bool IsStale(const absl::Status& status) { return absl::IsAborted(status); }
-
-std::string Describe(const RunnerExit& exit) {
-  if (exit.signal == 0) return absl::StrCat("exit code ", exit.code);
-  return absl::StrCat("signal ", exit.signal, " (", strsignal(exit.signal),
-                      ")");
-}
 
 }  // namespace
 
@@ -92,7 +62,19 @@ Attempt::Attempt(Assignment assignment, const Options& options,
           AttemptDirectoryName(assignment_.task(), assignment_.fence(),
                                assignment_.rank()))),
       token_(RandomHex(32)),
-      segment_(SegmentOf(assignment_)),
+      subject_(SubjectOf(assignment_)),
+      join_({.worker = options_.worker,
+             .task = assignment_.task(),
+             .fence = assignment_.fence(),
+             .rank = assignment_.rank(),
+             .ranks = assignment_.ranks(),
+             .deadline = options_.join_deadline},
+            seams_.coordinator, seams_.clock),
+      committer_({.worker = options_.worker,
+                  .task = assignment_.task(),
+                  .fence = assignment_.fence(),
+                  .directory = directory_},
+                 seams_.fs, seams_.coordinator, seams_.cache),
       thread_([this] { Run(); }) {}
 
 Attempt::~Attempt() { thread_.join(); }
@@ -105,14 +87,14 @@ bool Attempt::ended() const {
 void Attempt::Cancel() {
   absl::MutexLock lock(&mutex_);
   cancelled_ = true;
-  CancelJoin();
+  join_.Stop();
   changed_.SignalAll();
 }
 
 void Attempt::Release() {
   absl::MutexLock lock(&mutex_);
   released_ = true;
-  CancelJoin();
+  join_.Stop();
   changed_.SignalAll();
 }
 
@@ -120,7 +102,7 @@ void Attempt::Abandon() {
   absl::MutexLock lock(&mutex_);
   cancelled_ = true;
   abandoned_ = true;
-  CancelJoin();
+  join_.Stop();
   changed_.SignalAll();
 }
 
@@ -176,7 +158,7 @@ void Attempt::Run() {
   process_.reset();
   seams_.hub->Close(token_);
   pins_.clear();
-  if (segment_) seams_.gauges->Remove(*segment_);
+  if (subject_) seams_.gauges->Remove(*subject_);
   seams_.telemetry->End(key_);
   std::error_code error;
   std::filesystem::remove_all(directory_, error);
@@ -257,6 +239,7 @@ absl::Status Attempt::Prepare() {
   file.set_parameters_json(assignment_.parameters_json());
   file.set_checkpoint_interval_seconds(
       assignment_.checkpoint_interval_seconds());
+  file.set_checkpoint_steps(assignment_.checkpoint_steps());
   file.set_threads(options_.threads);
   file.set_device(options_.device);
   file.set_numerics_class(assignment_.numerics_class());
@@ -271,22 +254,14 @@ absl::Status Attempt::Prepare() {
     file.set_collective_deadline_seconds(
         absl::ToDoubleSeconds(options_.collective_deadline));
   }
-  for (const worker::v1::TaskInput& input : assignment_.inputs()) {
-    const absl::Status fetched = Repeat(
-        "input download", [this] { return WantsOut(); },
-        [&] {
-          DASM_ASSIGN_OR_RETURN(
-              BlobCache::Pin pin,
-              seams_.cache->Acquire(input.digest(), input.size_bytes()));
-          (*file.mutable_inputs())[input.input()] = pin.path();
-          pins_.push_back(std::move(pin));
-          return absl::OkStatus();
-        });
-    if (!fetched.ok()) {
-      return storage(
-          WithContext(fetched, absl::StrCat("input ", input.input())));
-    }
-  }
+  const absl::Status fetched = FetchInputs(
+      assignment_, seams_.cache,
+      [this](const auto& call) {
+        return Repeat(
+            "input download", [this] { return WantsOut(); }, call);
+      },
+      &file, &pins_);
+  if (!fetched.ok()) return storage(fetched);
   for (const worker::v1::SourceFile& source : assignment_.source_files()) {
     const absl::StatusOr<std::string> path = ResolveSource(
         {source.role(), source.path(), source.digest()}, *seams_.data);
@@ -300,19 +275,7 @@ absl::Status Attempt::Prepare() {
   const absl::Status checkpoint = ResolveCheckpoint(&file);
   if (!checkpoint.ok()) return storage(WithContext(checkpoint, "checkpoint"));
 
-  std::string json;
-  google::protobuf::util::JsonPrintOptions format;
-  format.add_whitespace = true;
-  format.preserve_proto_field_names = true;
-  if (!google::protobuf::util::MessageToJsonString(file, &json, format).ok()) {
-    return absl::InternalError("the assignment is not valid UTF-8");
-  }
-  const std::string path = absl::StrCat(directory_, "/task.json");
-  auto writer = seams_.fs->Create(path, 0600);
-  if (!writer.ok()) return storage(writer.status());
-  absl::Status written = (*writer)->Append(json);
-  if (written.ok()) written = (*writer)->Commit();
-  return written.ok() ? written : storage(written);
+  return WriteTaskFile(file, directory_, seams_.fs);
 }
 
 absl::Status Attempt::StartRunner() {
@@ -330,7 +293,7 @@ absl::Status Attempt::StartRunner() {
   listener.on_exit = [this](RunnerExit exit) {
     absl::MutexLock lock(&mutex_);
     exit_ = exit;
-    CancelJoin();
+    join_.Stop();
     changed_.SignalAll();
   };
   DASM_ASSIGN_OR_RETURN(process_,
@@ -358,16 +321,17 @@ void Attempt::OnMessage(const RunnerMessage& message) {
       progress.set_value(said.value());
       progress.set_series(said.series());
       seams_.telemetry->AddProgress(key_, progress);
-      if (segment_ && said.series() == "matching_loss") {
-        seams_.gauges->SetProgress(*segment_, said.value(),
-                                   said.steps_per_second());
+      if (subject_) {
+        seams_.gauges->SetSeries(*subject_, said.series(), said.value());
+        seams_.gauges->SetStepsPerSecond(*subject_, said.steps_per_second());
       }
       break;
     }
     case RunnerMessage::kPoint:
       seams_.telemetry->AddPoint(key_, message.point());
-      if (segment_ && message.point().series() == "gradient_norm") {
-        seams_.gauges->SetGradientNorm(*segment_, message.point().value());
+      if (subject_) {
+        seams_.gauges->SetSeries(*subject_, message.point().series(),
+                                 message.point().value());
       }
       break;
     case RunnerMessage::kLine:
@@ -385,14 +349,13 @@ void Attempt::OnMessage(const RunnerMessage& message) {
     case RunnerMessage::kFinished: {
       absl::MutexLock lock(&mutex_);
       finished_ = message.finished();
-      CancelJoin();
+      join_.Stop();
       changed_.SignalAll();
       break;
     }
     case RunnerMessage::kGangEndpoint: {
+      join_.Bring(message.gang_endpoint().member());
       absl::MutexLock lock(&mutex_);
-      member_ = message.gang_endpoint().member();
-      member_->set_rank(assignment_.rank());
       changed_.SignalAll();
       break;
     }
@@ -429,13 +392,13 @@ void Attempt::Supervise() {
       send_stop = released_ && !stop_sent && !finished_ && !ended;
       const bool pending = checkpoint_ && !cancelled_;
       commit = pending && now >= next_checkpoint_try_;
-      const bool joining = WantsJoin();
-      join = joining && now >= next_join_try_;
+      const absl::Duration next_join = join_.NextTry();
+      join = now >= next_join;
       if (!terminate && !kill && !send_acknowledged && !send_stop && !commit &&
           !join) {
         absl::Duration next = deadline;
         if (pending) next = std::min(next, next_checkpoint_try_);
-        if (joining) next = std::min(next, next_join_try_);
+        next = std::min(next, next_join);
         WaitForChange(next);
         continue;
       }
@@ -468,76 +431,35 @@ void Attempt::Supervise() {
   }
 }
 
-bool Attempt::WantsJoin() const {
-  return member_ && !cancelled_ && !released_ && !finished_ && !exit_;
-}
-
-void Attempt::CancelJoin() {
-  if (join_call_ != nullptr) join_call_->Cancel();
-}
-
-// Waits in the coordinator, at most as long as it holds the call; whatever else
-// happens to the attempt cancels the call.
 void Attempt::JoinGang() {
-  const absl::Duration started = seams_.clock->Steady();
-  if (join_until_ == absl::InfiniteDuration()) {
-    join_until_ = started + options_.join_deadline;
-  }
-  worker::v1::JoinGangRequest request;
-  request.set_worker(options_.worker);
-  request.set_task(assignment_.task());
-  request.set_fence(assignment_.fence());
-  std::shared_ptr<CoordinatorLink::JoinGangCall> call;
-  {
-    absl::MutexLock lock(&mutex_);
-    if (!WantsJoin()) return;
-    *request.mutable_member() = *member_;
-    call = seams_.coordinator->JoinGang(request, kJoinTimeout);
-    join_call_ = call;
-  }
-  absl::StatusOr<worker::v1::JoinGangResponse> response = call->Wait();
-  absl::Status failure;
-  bool complete = false;
-  {
-    absl::MutexLock lock(&mutex_);
-    join_call_ = nullptr;
-    if (!WantsJoin()) return;
-    if (response.ok() && response->complete()) {
-      member_.reset();
-      complete = true;
-    } else if (IsStale(response.status())) {
+  GangRendezvous::Outcome outcome = join_.Try();
+  switch (outcome.result) {
+    case GangRendezvous::Result::kNotYet:
+      return;
+    case GangRendezvous::Result::kComplete: {
+      AgentMessage message;
+      *message.mutable_gang() = std::move(outcome.ready);
+      seams_.hub->Send(token_, message);
+      return;
+    }
+    case GangRendezvous::Result::kStale: {
+      absl::MutexLock lock(&mutex_);
       cancelled_ = true;
       return;
-    } else if (seams_.clock->Steady() >= join_until_) {
-      failure = WithFailureClass(
-          absl::DeadlineExceededError(absl::StrCat(
-              "its gang of ", assignment_.ranks(), " was not complete after ",
-              absl::FormatDuration(options_.join_deadline),
-              "; look at the other ranks' workers")),
-          FailureClass::kCollective);
-    } else if (response.ok()) {
-      next_join_try_ = started + kFirstPause;
-    } else if (IsTransient(response.status())) {
-      next_join_try_ = seams_.clock->Steady() + absl::Seconds(1);
-    } else {
-      failure = WithContext(response.status(), "joining the gang");
     }
-    if (!failure.ok()) {
-      finished_.emplace();
-      finished_->set_failure_class(
-          std::string(FailureClassName(FailureClassOf(failure))));
-      finished_->set_message(std::string(failure.message()));
+    case GangRendezvous::Result::kFailed: {
+      {
+        absl::MutexLock lock(&mutex_);
+        if (finished_ || exit_ || cancelled_ || released_) return;
+        finished_.emplace();
+        finished_->set_failure_class(
+            std::string(FailureClassName(FailureClassOf(outcome.failure))));
+        finished_->set_message(std::string(outcome.failure.message()));
+      }
+      // It waits for peers and has nothing to lose.
+      process_->Signal(SIGKILL);
+      return;
     }
-  }
-  if (complete) {
-    AgentMessage message;
-    worker::v1::GangReady* gang = message.mutable_gang();
-    gang->set_secret(response->secret());
-    gang->mutable_members()->Swap(response->mutable_members());
-    seams_.hub->Send(token_, message);
-  } else if (!failure.ok()) {
-    // It waits for peers and has nothing to lose.
-    process_->Signal(SIGKILL);
   }
 }
 
@@ -548,7 +470,7 @@ void Attempt::CommitPendingCheckpoint() {
     if (!checkpoint_) return;
     written = *checkpoint_;
   }
-  const absl::Status status = CommitCheckpoint(written);
+  const absl::Status status = committer_.CommitCheckpoint(written);
   if (status.ok()) {
     AgentMessage message;
     message.set_committed_step(written.step());
@@ -567,23 +489,6 @@ void Attempt::CommitPendingCheckpoint() {
     // Committed, or refused for good: the next one is another chance.
     checkpoint_.reset();
   }
-}
-
-absl::Status Attempt::CommitCheckpoint(const CheckpointWritten& written) {
-  DASM_ASSIGN_OR_RETURN(const std::string path,
-                        Inside(directory_, written.file()));
-  DASM_ASSIGN_OR_RETURN(const Hasher::Result hashed, HashFile(seams_.fs, path));
-  DASM_RETURN_IF_ERROR(
-      seams_.coordinator->Upload(hashed.digest, hashed.size_bytes, path));
-  worker::v1::CommitCheckpointRequest request;
-  request.set_worker(options_.worker);
-  request.set_task(assignment_.task());
-  request.set_fence(assignment_.fence());
-  request.set_digest(hashed.digest);
-  request.set_size_bytes(hashed.size_bytes);
-  request.set_step(written.step());
-  request.set_seconds(written.seconds());
-  return seams_.coordinator->CommitCheckpoint(request);
 }
 
 void Attempt::ReportEnd() {
@@ -624,12 +529,7 @@ void Attempt::ReportEnd() {
     ParseFailureClass(finished->failure_class(), &failure);
     message = finished->message();
   } else {
-    if (exit.signal == 0) {
-      failure = FailureOfExitCode(exit.code).value_or(FailureClass::kInternal);
-    } else if (exit.signal == SIGKILL &&
-               seams_.oom_kills() > oom_kills_before_) {
-      failure = FailureClass::kOomHost;
-    }
+    failure = ClassOfExit(exit, seams_.oom_kills() > oom_kills_before_);
     message =
         absl::StrCat("the runner ended without a result: ", Describe(exit),
                      last_words.empty() ? "" : "; ", last_words);
@@ -640,69 +540,19 @@ void Attempt::ReportEnd() {
 }
 
 void Attempt::CommitOutputs(const RunnerFinished& finished) {
-  worker::v1::CommitResultRequest request;
-  request.set_worker(options_.worker);
-  request.set_task(assignment_.task());
-  request.set_fence(assignment_.fence());
-  request.set_summary_json(finished.summary_json());
-  request.set_seconds(finished.seconds());
-  std::vector<std::string> paths;
-  const auto hash = [&]() -> absl::Status {
-    for (const auto& [name, file] : finished.outputs()) {
-      DASM_ASSIGN_OR_RETURN(paths.emplace_back(),
-                            Inside(absl::StrCat(directory_, "/out"), file));
-      DASM_ASSIGN_OR_RETURN(const Hasher::Result hashed,
-                            HashFile(seams_.fs, paths.back()));
-      TaskOutput* output = request.add_outputs();
-      output->set_output(name);
-      output->set_digest(hashed.digest);
-      output->set_size_bytes(hashed.size_bytes);
-      for (const std::string& chunk : hashed.chunk_digests) {
-        output->add_chunk_digests(chunk);
-      }
-    }
-    return absl::OkStatus();
-  };
-  if (const absl::Status hashed = hash(); !hashed.ok()) {
-    ReportFailure(FailureClass::kStorage,
-                  absl::StrCat("output: ", hashed.message()));
-    return;
-  }
-  const auto commit = [&]() -> absl::Status {
-    for (int i = 0; i < request.outputs_size(); ++i) {
-      DASM_RETURN_IF_ERROR(seams_.coordinator->Upload(
-          request.outputs(i).digest(), request.outputs(i).size_bytes(),
-          paths[i]));
-    }
-    return seams_.coordinator->CommitResult(request);
-  };
-  absl::Status status;
-  for (int i = 0; i < kMissingBlobTries; ++i) {
-    status = Repeat(
-        "result", [this] { return Abandoned(); }, commit);
-    if (ReasonOf(status) != "MISSING_BLOBS") break;
-  }
-  if (status.ok()) {
-    // The next task probably reads them here.
-    for (int i = 0; i < request.outputs_size(); ++i) {
-      const absl::Status admitted =
-          seams_.cache->Admit(request.outputs(i).digest(),
-                              request.outputs(i).size_bytes(), paths[i]);
-      if (!admitted.ok()) {
-        DASM_LOG(INFO, "output not cached").Kv("error", admitted.message());
-      }
-    }
-    return;
-  }
+  const absl::Status status =
+      committer_.CommitResult(finished, [this](const auto& call) {
+        return Repeat(
+            "result", [this] { return Abandoned(); }, call);
+      });
+  if (status.ok()) return;
   if (IsStale(status) || Abandoned()) {
     DASM_LOG(INFO, "result not wanted any more")
         .Kv("task", directory_)
         .Kv("error", status.message());
     return;
   }
-  ReportFailure(
-      FailureClass::kStorage,
-      absl::StrCat("the result could not be stored: ", status.message()));
+  ReportFailure(FailureClass::kStorage, std::string(status.message()));
 }
 
 // A report ends the attempt of every rank, so its order matters: a peer's

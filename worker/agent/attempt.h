@@ -32,8 +32,10 @@
 #include "common/dataset/source.h"
 #include "dasm/worker/v1/runner_service.pb.h"
 #include "dasm/worker/v1/worker_service.pb.h"
+#include "worker/agent/attempt_committer.h"
 #include "worker/agent/blob_cache.h"
 #include "worker/agent/coordinator_link.h"
+#include "worker/agent/gang_rendezvous.h"
 #include "worker/agent/runner_hub.h"
 #include "worker/agent/runner_launcher.h"
 #include "worker/agent/segment_gauges.h"
@@ -115,13 +117,10 @@ class Attempt {
   absl::Status StartRunner();
   void Supervise();
   bool InGang() const { return assignment_.ranks() > 1; }
-  bool WantsJoin() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void JoinGang();
-  void CancelJoin() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // False when the attempt was cancelled meanwhile.
   bool LetOthersSpeak(FailureClass failure);
   void CommitPendingCheckpoint();
-  absl::Status CommitCheckpoint(const worker::v1::CheckpointWritten& written);
   void CommitOutputs(const worker::v1::RunnerFinished& finished);
   void ReportFailure(FailureClass failure, const std::string& message);
   void ReportEnd();
@@ -137,16 +136,16 @@ class Attempt {
   const Telemetry::Attempt key_;
   const std::string directory_;
   const std::string token_;
-  // Set for a distilled segment, whose progress is a gauge.
-  std::optional<SegmentGauges::Segment> segment_;
+  // Set for segments and experts, whose progress is a gauge.
+  std::optional<SegmentGauges::Subject> subject_;
+  GangRendezvous join_;
+  const AttemptCommitter committer_;
 
   // Of the attempt's thread alone.
   std::vector<BlobCache::Pin> pins_;
   std::unique_ptr<RunnerProcess> process_;
   int64_t oom_kills_before_ = 0;
   absl::Duration next_checkpoint_try_ = absl::ZeroDuration();
-  absl::Duration next_join_try_ = absl::ZeroDuration();
-  absl::Duration join_until_ = absl::InfiniteDuration();
 
   mutable absl::Mutex mutex_;
   absl::CondVar changed_;
@@ -155,10 +154,6 @@ class Attempt {
   bool abandoned_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<worker::v1::CheckpointWritten> checkpoint_
-      ABSL_GUARDED_BY(mutex_);
-  // What the runner of a gang brings to the others, until they are all there.
-  std::optional<worker::v1::GangMember> member_ ABSL_GUARDED_BY(mutex_);
-  std::shared_ptr<CoordinatorLink::JoinGangCall> join_call_
       ABSL_GUARDED_BY(mutex_);
   std::optional<worker::v1::RunnerFinished> finished_ ABSL_GUARDED_BY(mutex_);
   std::optional<RunnerExit> exit_ ABSL_GUARDED_BY(mutex_);
