@@ -87,11 +87,15 @@ void ReportingObserver::Line(std::string_view severity, std::string_view text) {
 }
 
 TaskObserver::Wish ReportingObserver::Poll() {
+  ++steps_since_checkpoint_;
   if (agent_->stop_requested()) return Wish::kStop;
-  // A disk that is slower than the interval must not hold up the steps.
-  const bool due =
-      !writer_.busy() && options_.checkpoint_interval > absl::ZeroDuration() &&
+  const bool by_time =
+      options_.checkpoint_interval > absl::ZeroDuration() &&
       clock_->Steady() - last_checkpoint_ >= options_.checkpoint_interval;
+  const bool by_steps = options_.checkpoint_steps > 0 &&
+                        steps_since_checkpoint_ >= options_.checkpoint_steps;
+  // A disk that is slower than the interval must not hold up the steps.
+  const bool due = (by_time || by_steps) && !writer_.busy();
   return agent_->TakeCheckpointRequest() || due ? Wish::kCheckpoint
                                                 : Wish::kNone;
 }
@@ -99,6 +103,7 @@ TaskObserver::Wish ReportingObserver::Poll() {
 absl::Status ReportingObserver::WriteCheckpoint(
     int64_t step, const std::map<std::string, TensorView>& tensors) {
   last_checkpoint_ = clock_->Steady();
+  steps_since_checkpoint_ = 0;
   return Storage(writer_.Start({options_.action, step, seconds()}, tensors));
 }
 

@@ -27,8 +27,10 @@ class ReportingObserver final : public TaskObserver {
   struct Options {
     std::string action;
     std::string task_directory;  // checkpoints go to its ckpt/
-    // Zero: only when asked.
+    // A checkpoint is due when either has passed since the last one, in time
+    // or in steps; zero: that one never is.
     absl::Duration checkpoint_interval;
+    int64_t checkpoint_steps = 0;
     // Computed by earlier attempts, up to the checkpoint that this one goes on
     // from.
     double seconds_before = 0;
@@ -57,6 +59,8 @@ class ReportingObserver final : public TaskObserver {
   const Clock* const clock_;
   const absl::Duration started_;
   absl::Duration last_checkpoint_;
+  // Step boundaries since then, each of which polls once.
+  int64_t steps_since_checkpoint_ = 0;
   // Of the last progress sent.
   absl::Duration last_progress_ = -absl::InfiniteDuration();
   int64_t last_step_ = 0;

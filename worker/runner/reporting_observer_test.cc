@@ -27,6 +27,7 @@ class ReportingObserverTest : public ::testing::Test {
     options.task_directory = directory_;
     options.checkpoint_interval = absl::Seconds(60);
     options.seconds_before = 100;
+    options_ = options;
     observer_ = std::make_unique<ReportingObserver>(options, &agent_, &clock_);
   }
   ~ReportingObserverTest() override { std::filesystem::remove_all(directory_); }
@@ -34,6 +35,7 @@ class ReportingObserverTest : public ::testing::Test {
   std::string directory_;
   FakeClock clock_;
   FakeAgentChannel agent_;
+  ReportingObserver::Options options_;
   std::unique_ptr<ReportingObserver> observer_;
 };
 
@@ -76,6 +78,25 @@ TEST_F(ReportingObserverTest, ACheckpointIsDueByTimeOrWhenAsked) {
   EXPECT_EQ(observer_->Poll(), Wish::kNone);
   agent_.RequestStop();
   EXPECT_EQ(observer_->Poll(), Wish::kStop);
+}
+
+TEST_F(ReportingObserverTest, ACheckpointIsDueAfterSoManyStepsToo) {
+  options_.checkpoint_steps = 3;
+  ReportingObserver observer(options_, &agent_, &clock_);
+  EXPECT_EQ(observer.Poll(), Wish::kNone);
+  EXPECT_EQ(observer.Poll(), Wish::kNone);
+  EXPECT_EQ(observer.Poll(), Wish::kCheckpoint);
+  ASSERT_TRUE(observer.WriteCheckpoint(3, {}).ok());
+  ASSERT_TRUE(observer.Finish().ok());
+  EXPECT_EQ(observer.Poll(), Wish::kNone);
+  // Time counts beside it, and both from the last checkpoint.
+  clock_.Advance(absl::Seconds(60));
+  EXPECT_EQ(observer.Poll(), Wish::kCheckpoint);
+  ASSERT_TRUE(observer.WriteCheckpoint(5, {}).ok());
+  ASSERT_TRUE(observer.Finish().ok());
+  EXPECT_EQ(observer.Poll(), Wish::kNone);
+  EXPECT_EQ(observer.Poll(), Wish::kNone);
+  EXPECT_EQ(observer.Poll(), Wish::kCheckpoint);
 }
 
 TEST_F(ReportingObserverTest, CountsSecondsOverAttempts) {

@@ -74,6 +74,7 @@ RunnerFinished RunTaskDirectory(const std::string& directory,
   options.task_directory = directory;
   options.checkpoint_interval =
       absl::Seconds(task.checkpoint_interval_seconds());
+  options.checkpoint_steps = task.checkpoint_steps();
   TaskFiles files;
   files.output_dir = absl::StrCat(directory, "/out");
   for (const auto& [name, path] : task.inputs()) {
