@@ -48,6 +48,7 @@ int main(int argc, char** argv) {
   AddCancel(&app, &context);
   AddDownload(&app, &context);
   AddVerify(&app, &context);
+  AddExpert(&app, &context);
   AddWorkers(&app, &context);
   AddDrain(&app, &context);
   AddVersion(&app, &context);

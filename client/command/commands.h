@@ -22,6 +22,7 @@ void AddMetrics(CLI::App* app, Context* context);
 void AddCancel(CLI::App* app, Context* context);
 void AddDownload(CLI::App* app, Context* context);
 void AddVerify(CLI::App* app, Context* context);
+void AddExpert(CLI::App* app, Context* context);
 void AddWorkers(CLI::App* app, Context* context);
 void AddDrain(CLI::App* app, Context* context);
 void AddVersion(CLI::App* app, Context* context);

@@ -15,7 +15,8 @@ namespace dasm {
 Stubs::Stubs(std::shared_ptr<grpc::Channel> channel)
     : jobs(v1::JobService::NewStub(channel)),
       artifacts(v1::ArtifactService::NewStub(channel)),
-      cluster(v1::ClusterService::NewStub(channel)) {}
+      cluster(v1::ClusterService::NewStub(channel)),
+      experts(v1::ExpertService::NewStub(channel)) {}
 
 absl::StatusOr<Stubs*> Context::Connect() {
   if (stubs_ == nullptr) {

@@ -15,6 +15,7 @@
 #include "client/command/output.h"
 #include "dasm/v1/artifact.grpc.pb.h"
 #include "dasm/v1/cluster.grpc.pb.h"
+#include "dasm/v1/expert.grpc.pb.h"
 #include "dasm/v1/job_service.grpc.pb.h"
 
 namespace dasm {
@@ -24,6 +25,7 @@ struct Stubs {
   std::unique_ptr<v1::JobService::Stub> jobs;
   std::unique_ptr<v1::ArtifactService::Stub> artifacts;
   std::unique_ptr<v1::ClusterService::Stub> cluster;
+  std::unique_ptr<v1::ExpertService::Stub> experts;
 };
 
 class Context {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/command/commands.h"
 #include "client/command/exit_code.h"
+#include "client/command/report_text.h"
 #include "client/command/result_files.h"
 #include "common/artifact/digest.h"
 #include "common/base/error.h"
@@ -18,6 +19,11 @@ absl::StatusOr<int> Download(Context* context, const std::string& job,
                              const std::string& directory) {
   DASM_RETURN_IF_ERROR(DownloadResult(context, job, directory));
   DASM_RETURN_IF_ERROR(VerifyDirectory(directory));
+  DASM_ASSIGN_OR_RETURN(
+      const std::string report,
+      LocalFileSystem()->Read(absl::StrCat(directory, "/report.json")));
+  DASM_ASSIGN_OR_RETURN(const std::string text, ReportText(report));
+  *context->out << text;
   *context->talk << "downloaded and verified: " << directory << "\n";
   return kExitOk;
 }

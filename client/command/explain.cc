@@ -1,4 +1,5 @@
 // dasmctl explain: what a job file means, before anything runs.
+#include <algorithm>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,7 @@
 #include "client/command/embedded_service.h"
 #include "client/command/exit_code.h"
 #include "client/command/spec_source.h"
+#include "client/command/task_groups.h"
 #include "common/base/status_macros.h"
 #include "common/spec/yaml.h"
 
@@ -89,6 +91,46 @@ std::string ScalingTable(const v1::Scaling& scaling) {
       HumanCount(scaling.flops_per_second()), "FLOP/s\n", table.ToString());
 }
 
+// Of a group: sums, but the highest memory, for its tasks need not run at once.
+v1::Cost SumOf(const v1::ExplainJobResponse& response, const TaskGroup& group) {
+  v1::Cost sum;
+  for (const size_t member : group.members) {
+    const v1::Cost& cost = response.tasks(static_cast<int>(member)).cost();
+    sum.set_flops(sum.flops() + cost.flops());
+    sum.set_artifact_bytes(sum.artifact_bytes() + cost.artifact_bytes());
+    sum.set_steps(sum.steps() + cost.steps());
+    sum.set_memory_bytes(std::max(sum.memory_bytes(), cost.memory_bytes()));
+    sum.set_reduced_bytes_per_step(
+        std::max(sum.reduced_bytes_per_step(), cost.reduced_bytes_per_step()));
+  }
+  return sum;
+}
+
+std::string After(const v1::PlannedTask& task) {
+  const std::vector<std::string> parents(task.parents().begin(),
+                                         task.parents().end());
+  return absl::StrJoin(GroupTasks(parents), " ",
+                       [](std::string* out, const TaskGroup& group) {
+                         absl::StrAppend(out, group.label);
+                       });
+}
+
+std::string TaskTable(const v1::ExplainJobResponse& response, int columns) {
+  std::vector<std::string> ids;
+  for (const v1::PlannedTask& task : response.tasks()) ids.push_back(task.id());
+  Table table({"TASK", "KIND", "RANKS", "STEPS", "ARITHMETIC", "MEMORY",
+               "ARTIFACTS", "REDUCED/STEP", "AFTER"});
+  table.set_flexible("AFTER");
+  for (const TaskGroup& group : GroupTasks(ids)) {
+    const v1::PlannedTask& first =
+        response.tasks(static_cast<int>(group.members.front()));
+    table.Add(Row(group.label, first.kind(), first.ranks(), After(first),
+                  SumOf(response, group)));
+  }
+  table.Add(Row("total", "", 0, "", response.total()));
+  return table.ToString(columns);
+}
+
 absl::StatusOr<int> Explain(Context* context, const ExplainOptions& options) {
   DASM_ASSIGN_OR_RETURN(const OutputFormat format, context->format());
   DASM_ASSIGN_OR_RETURN(const v1::JobSpec spec, options.source.Load());
@@ -119,14 +161,7 @@ absl::StatusOr<int> Explain(Context* context, const ExplainOptions& options) {
     return kExitOk;
   }
   *context->out << Annotated(response) << "\n";
-  Table table({"TASK", "KIND", "RANKS", "STEPS", "ARITHMETIC", "MEMORY",
-               "ARTIFACTS", "REDUCED/STEP", "AFTER"});
-  for (const v1::PlannedTask& task : response.tasks()) {
-    table.Add(Row(task.id(), task.kind(), task.ranks(),
-                  absl::StrJoin(task.parents(), " "), task.cost()));
-  }
-  table.Add(Row("total", "", 0, "", response.total()));
-  *context->out << table.ToString();
+  *context->out << TaskTable(response, context->columns());
   if (response.has_scaling()) {
     *context->out << "\n" << ScalingTable(response.scaling());
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "client/command/exit_code.h"
 #include "client/command/job_view.h"
+#include "client/command/task_groups.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 
@@ -85,6 +87,29 @@ class Watchdog {
 
 }  // namespace
 
+void ProgressView::Expect(const v1::Job& job) {
+  std::map<std::string, size_t> sizes;
+  for (const v1::Task& task : job.tasks()) {
+    ++sizes[std::string(GroupPrefix(LastPart(task.name())))];
+  }
+  for (const auto& [prefix, size] : sizes) {
+    if (!prefix.empty() && size >= kLeastOfGroup) groups_[prefix].size = size;
+  }
+}
+
+std::string ProgressView::GroupNews(Group* group, const v1::JobEvent& event) {
+  const std::string prefix(GroupPrefix(event.task()));
+  if (event.type() == "task_running") {
+    if (std::exchange(group->begun, true)) return "";
+    return absl::StrCat("task_running  ", prefix, "  ", group->size, " tasks");
+  }
+  group->done.insert(event.task());
+  const size_t done = group->done.size();
+  const size_t tenth = std::max<size_t>(1, (group->size + 9) / 10);
+  if (done % tenth != 0 && done != group->size) return "";
+  return absl::StrCat("task_succeeded  ", prefix, "  ", done, "/", group->size);
+}
+
 std::string ProgressView::Update(const v1::JobEvent& event) {
   if (event.has_job()) job_ = event.job();
   const std::string& task = event.task();
@@ -106,6 +131,12 @@ std::string ProgressView::Update(const v1::JobEvent& event) {
     return "";
   }
   std::string line = absl::FormatTime("%H:%M:%S", ToTime(event.time()), zone_);
+  const auto group = groups_.find(GroupPrefix(task));
+  if (group != groups_.end() &&
+      (event.type() == "task_running" || event.type() == "task_succeeded")) {
+    const std::string news = GroupNews(&group->second, event);
+    return news.empty() ? "" : absl::StrCat(line, "  ", news);
+  }
   absl::StrAppend(&line, "  ", event.type());
   if (!task.empty()) absl::StrAppend(&line, "  ", task);
   if (event.task_state().cached()) absl::StrAppend(&line, "  (cached)");
@@ -128,6 +159,11 @@ std::string ProgressView::Line(absl::Time now, int columns) const {
     const auto& [id, task] = *running_.begin();
     const v1::Progress& progress = task.progress();
     std::string name = ElideMiddle(id, std::max(16, columns / 3));
+    if (const auto group = groups_.find(GroupPrefix(id));
+        group != groups_.end()) {
+      name = absl::StrCat(name, " (", group->second.done.size(), "/",
+                          group->second.size, " done)");
+    }
     if (progress.total_steps() > 0) {
       absl::StrAppend(&name, " ", progress.step(), "/", progress.total_steps());
     }
@@ -182,6 +218,17 @@ absl::StatusOr<v1::Job> FollowJob(Context* context, const std::string& name,
   const absl::Time deadline = absl::Now() + options.timeout;
   LiveLine live(context->terminal && !options.quiet, context->talk);
   ProgressView view;
+  if (!options.quiet) {
+    v1::GetJobRequest get;
+    get.set_name(name);
+    get.set_view(v1::JOB_VIEW_FULL);
+    // Without it lines are longer; whatever is wrong the stream will tell.
+    if (const absl::StatusOr<v1::Job> job = Call(
+            *context, stubs->jobs.get(), &v1::JobService::Stub::GetJob, get);
+        job.ok()) {
+      view.Expect(*job);
+    }
+  }
   uint64_t version = 0;
   absl::Time lost = absl::InfiniteFuture();
   for (;;) {

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,9 @@ class ProgressView {
   explicit ProgressView(absl::TimeZone zone = absl::LocalTimeZone())
       : zone_(zone) {}
 
+  // The job with its tasks: many like ones (task_groups.h) then share their
+  // lines, one when the first begins and one for each tenth that is done.
+  void Expect(const v1::Job& job);
   // A line worth keeping (a task began or ended, ...), or empty.
   std::string Update(const v1::JobEvent& event);
   // "3/8 tasks  segment-2 64/160  loss 12.3 ▇▅▂  9.1/s  left 11s", never wider
@@ -44,7 +48,16 @@ class ProgressView {
   std::string Line(absl::Time now, int columns) const;
 
  private:
+  struct Group {
+    size_t size = 0;
+    bool begun = false;
+    std::set<std::string> done;
+  };
+  // What is worth saying of a member's event; empty: nothing.
+  static std::string GroupNews(Group* group, const v1::JobEvent& event);
+
   const absl::TimeZone zone_;
+  std::map<std::string, Group, std::less<>> groups_;  // by prefix
   v1::Job job_;
   std::map<std::string, v1::Task> running_;
   std::map<std::string, std::vector<double>> history_;

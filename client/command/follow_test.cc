@@ -1,5 +1,6 @@
 #include "client/command/follow.h"
 
+#include "absl/strings/str_cat.h"
 #include "client/command/exit_code.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -88,6 +89,43 @@ TEST(ProgressView, ForgetsATaskThatEnded) {
   EXPECT_THAT(view.Update(ended), HasSubstr("task_succeeded  segment-1"));
   EXPECT_THAT(view.Line(absl::UnixEpoch(), 120),
               HasSubstr("waiting for a worker"));
+}
+
+TEST(ProgressView, AHundredExpertsAreAFewLines) {
+  v1::Job job;
+  for (int i = 1; i <= 100; ++i) {
+    job.add_tasks()->set_name(
+        absl::StrCat("projects/default/jobs/j1/tasks/experts-", i));
+  }
+  job.add_tasks()->set_name("projects/default/jobs/j1/tasks/segment-1");
+  ProgressView view(absl::UTCTimeZone());
+  view.Expect(job);
+  std::vector<std::string> lines;
+  const auto tell = [&](const std::string& type, const std::string& task,
+                        v1::Task::State state) {
+    v1::JobEvent event;
+    event.set_type(type);
+    event.set_task(task);
+    event.mutable_task_state()->set_state(state);
+    const std::string line = view.Update(event);
+    if (!line.empty()) lines.push_back(line);
+  };
+  for (int i = 1; i <= 100; ++i) {
+    const std::string id = absl::StrCat("experts-", i);
+    tell("task_running", id, v1::Task::STATE_RUNNING);
+    if (i == 38) {
+      view.Update(Progress(id, 20, 0.5));
+      EXPECT_THAT(view.Line(absl::UnixEpoch(), 80),
+                  HasSubstr("experts-38 (37/100 done) 20/40  loss 0.5"));
+    }
+    tell("task_succeeded", id, v1::Task::STATE_SUCCEEDED);
+  }
+  tell("task_running", "segment-1", v1::Task::STATE_RUNNING);
+  ASSERT_EQ(lines.size(), 12);
+  EXPECT_EQ(lines[0], "00:00:00  task_running  experts  100 tasks");
+  EXPECT_EQ(lines[1], "00:00:00  task_succeeded  experts  10/100");
+  EXPECT_EQ(lines[10], "00:00:00  task_succeeded  experts  100/100");
+  EXPECT_EQ(lines[11], "00:00:00  task_running  segment-1");
 }
 
 TEST(ExitCode, FollowsTheTableOfTheReadme) {

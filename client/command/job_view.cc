@@ -1,10 +1,15 @@
 #include "client/command/job_view.h"
 
+#include <map>
+#include <utility>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "client/command/task_groups.h"
 #include "common/base/status_macros.h"
 
 namespace dasm {
@@ -41,6 +46,74 @@ std::string Gangs(const v1::Job& job) {
   return text;
 }
 
+std::string Reason(const v1::Task& task) {
+  if (task.cached()) return "cached";
+  if (!task.failure().message().empty()) {
+    return absl::StrCat(task.failure().failure_class(), ": ",
+                        task.failure().message());
+  }
+  if (task.replanned_micro_batch() > 0 && task.pending_reason().empty()) {
+    return absl::StrCat("out of memory before, now micro-batches of ",
+                        task.replanned_micro_batch());
+  }
+  return task.pending_reason();
+}
+
+std::vector<std::string> Row(const v1::Task& task) {
+  return {LastPart(task.name()), task.kind(),   StateName(task.state()),
+          Progress(task),        task.worker(), Reason(task)};
+}
+
+// "37/100 done", "2 running, 61 waiting", and what the first of those that do
+// not run waits for. One that failed has a row of its own.
+void AddGroup(const v1::Job& job, const TaskGroup& group, Table* table) {
+  std::map<v1::Task::State, int> states;
+  int cached = 0;
+  std::string waits_for;
+  std::vector<const v1::Task*> failed;
+  for (const size_t member : group.members) {
+    const v1::Task& task = job.tasks(static_cast<int>(member));
+    ++states[task.state()];
+    if (task.cached()) ++cached;
+    if (waits_for.empty()) waits_for = task.pending_reason();
+    if (task.state() == v1::Task::STATE_FAILED) failed.push_back(&task);
+  }
+  std::vector<std::string> parts;
+  for (const auto& [state, title] :
+       {std::pair(v1::Task::STATE_RUNNING, "running"),
+        {v1::Task::STATE_PENDING, "pending"},
+        {v1::Task::STATE_WAITING, "waiting"},
+        {v1::Task::STATE_FAILED, "failed"},
+        {v1::Task::STATE_CANCELLED, "cancelled"}}) {
+    if (states[state] > 0) {
+      parts.push_back(absl::StrCat(states[state], " ", title));
+    }
+  }
+  const v1::Task& first = job.tasks(static_cast<int>(group.members.front()));
+  const std::string reason =
+      cached > 0 ? absl::StrCat(cached, " cached") : waits_for;
+  table->Add({group.label, first.kind(),
+              absl::StrCat(states[v1::Task::STATE_SUCCEEDED], "/",
+                           group.members.size(), " done"),
+              absl::StrJoin(parts, ", "), "", reason});
+  for (const v1::Task* task : failed) table->Add(Row(*task));
+}
+
+std::string TaskTable(const v1::Job& job, int columns) {
+  std::vector<std::string> ids;
+  for (const v1::Task& task : job.tasks()) ids.push_back(LastPart(task.name()));
+  Table table({"TASK", "KIND", "STATE", "PROGRESS", "WORKER", "REASON"});
+  table.set_flexible("REASON");
+  for (const TaskGroup& group : GroupTasks(ids)) {
+    if (group.members.size() > 1) {
+      AddGroup(job, group, &table);
+    } else {
+      table.Add(Row(job.tasks(static_cast<int>(group.members.front()))));
+    }
+  }
+  return table.ToString(columns);
+}
+
 }  // namespace
 
 absl::Time ToTime(const google::protobuf::Timestamp& time) {
@@ -74,7 +147,7 @@ absl::Status PrintJob(Context* context, const v1::Job& job) {
   DASM_ASSIGN_OR_RETURN(const OutputFormat format, context->format());
   switch (format) {
     case OutputFormat::kTable:
-      *context->out << DescribeJob(job, absl::Now());
+      *context->out << DescribeJob(job, absl::Now(), context->columns());
       break;
     case OutputFormat::kJson:
       *context->out << JsonText(job) << "\n";
@@ -89,7 +162,7 @@ absl::Status PrintJob(Context* context, const v1::Job& job) {
   return absl::OkStatus();
 }
 
-std::string DescribeJob(const v1::Job& job, absl::Time now) {
+std::string DescribeJob(const v1::Job& job, absl::Time now, int columns) {
   std::string text;
   auto line = [&text](const std::string& key, const std::string& value) {
     if (value.empty()) return;
@@ -117,22 +190,7 @@ std::string DescribeJob(const v1::Job& job, absl::Time now) {
   line("tasks",
        absl::StrCat(job.tasks_done(), " of ", job.tasks_total(), " done"));
   if (job.tasks_size() == 0) return text;
-  Table table({"TASK", "KIND", "STATE", "PROGRESS", "WORKER", "REASON"});
-  for (const v1::Task& task : job.tasks()) {
-    std::string reason = task.pending_reason();
-    if (!task.failure().message().empty()) {
-      reason = absl::StrCat(task.failure().failure_class(), ": ",
-                            task.failure().message());
-    }
-    if (task.cached()) reason = "cached";
-    if (task.replanned_micro_batch() > 0 && reason.empty()) {
-      reason = absl::StrCat("out of memory before, now micro-batches of ",
-                            task.replanned_micro_batch());
-    }
-    table.Add({LastPart(task.name()), task.kind(), StateName(task.state()),
-               Progress(task), task.worker(), reason});
-  }
-  return absl::StrCat(text, "\n", table.ToString(), Gangs(job));
+  return absl::StrCat(text, "\n", TaskTable(job, columns), Gangs(job));
 }
 
 }  // namespace dasm

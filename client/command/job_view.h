@@ -22,8 +22,10 @@ std::string LastPart(const std::string& name);
 absl::Duration Elapsed(const v1::Job& job, absl::Time now);
 // Prints one job in the chosen format (`describe`'s text for a table).
 absl::Status PrintJob(Context* context, const v1::Job& job);
-// A few lines about the job, its tasks and what they wait for.
-std::string DescribeJob(const v1::Job& job, absl::Time now);
+// A few lines about the job, its tasks and what they wait for; many like tasks
+// are one line (task_groups.h). Tables are at most `columns` wide (0: as wide
+// as they get).
+std::string DescribeJob(const v1::Job& job, absl::Time now, int columns = 0);
 
 }  // namespace dasm
 

@@ -1,5 +1,7 @@
 #include "client/command/job_view.h"
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -45,6 +47,34 @@ TEST(DescribeJob, SaysThatATaskWasPlannedAnew) {
   job.mutable_tasks(0)->set_replanned_micro_batch(16);
   EXPECT_THAT(DescribeJob(job, absl::UnixEpoch()),
               HasSubstr("now micro-batches of 16"));
+}
+
+TEST(DescribeJob, AHundredExpertsAreOneLineOfEightyColumns) {
+  v1::Job job;
+  for (int i = 1; i <= 100; ++i) {
+    v1::Task* task = job.add_tasks();
+    task->set_name(absl::StrCat("projects/default/jobs/j1/tasks/experts-", i));
+    task->set_kind("train_experts");
+    task->set_state(i <= 37   ? v1::Task::STATE_SUCCEEDED
+                    : i <= 39 ? v1::Task::STATE_RUNNING
+                              : v1::Task::STATE_PENDING);
+    if (i > 39) task->set_pending_reason("every slot of its class is busy");
+  }
+  std::string text = DescribeJob(job, absl::UnixEpoch(), 80);
+  EXPECT_THAT(text, HasSubstr("experts-1 .. experts-100   train_experts   "
+                              "37/100 done   2 running, 61 pending"));
+  EXPECT_THAT(text, Not(HasSubstr("experts-38")));
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    EXPECT_LE(DisplayWidth(line), 80) << line;
+  }
+  // One that failed is named.
+  job.mutable_tasks(37)->set_state(v1::Task::STATE_FAILED);
+  job.mutable_tasks(37)->mutable_failure()->set_failure_class("NUMERIC");
+  job.mutable_tasks(37)->mutable_failure()->set_message("loss is nan");
+  text = DescribeJob(job, absl::UnixEpoch());
+  EXPECT_THAT(text, HasSubstr("1 running, 61 pending, 1 failed"));
+  EXPECT_THAT(text, HasSubstr("experts-38"));
+  EXPECT_THAT(text, HasSubstr("NUMERIC: loss is nan"));
 }
 
 }  // namespace

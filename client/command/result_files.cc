@@ -3,15 +3,16 @@
 #include <map>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "client/command/output.h"
+#include "absl/strings/strip.h"
 #include "common/artifact/digest.h"
 #include "common/base/error.h"
 #include "common/base/file_system.h"
 #include "common/base/status_macros.h"
 #include "common/rpc/blob_transfer.h"
+#include "common/spec/task_parameters.h"
 #include "nlohmann/json.hpp"
 
 namespace dasm {
@@ -31,12 +32,52 @@ nlohmann::json Member(const nlohmann::json& value, const std::string& name) {
                            : nlohmann::json();
 }
 
-std::string PlusMinus(const nlohmann::json& accuracy) {
-  const auto mean = Member(accuracy, "mean");
-  const auto std = Member(accuracy, "std");
-  if (!mean.is_number()) return "";
-  return absl::StrFormat("%.1f ± %.1f", mean.get<double>(),
-                         std.is_number() ? std.get<double>() : 0.0);
+// What a job that matched trajectories has beside its set, by file name: the
+// curves of each segment, the ranges that were found, and the set of an earlier
+// iteration where the report says that it was chosen. Digests.
+std::map<std::string, nlohmann::json> MoreFiles(const nlohmann::json& manifest,
+                                                const nlohmann::json& report) {
+  std::map<std::string, nlohmann::json> files;
+  const auto chosen = Member(report, "snapshot");
+  for (const auto& task : Member(manifest, "tasks")) {
+    const auto kind = Member(task, "kind");
+    const auto outputs = Member(task, "outputs");
+    const auto add = [&](const std::string& output, const std::string& file) {
+      const auto digest = Member(Member(outputs, output), "digest");
+      if (digest.is_string()) files[file] = digest;
+    };
+    if (kind == MatchTrajectoriesParameters::kKind) {
+      const auto segment = Member(Member(task, "parameters"), "segment");
+      const int64_t number =
+          segment.is_number_integer() ? segment.get<int64_t>() : 0;
+      add("curves", absl::StrCat("curves-", number + 1, ".safetensors"));
+      const auto iteration = Member(chosen, "iteration");
+      if (!iteration.is_number_integer()) continue;
+      const std::string snapshot =
+          absl::StrCat("snapshot.", iteration.get<int64_t>());
+      if (Member(Member(outputs, snapshot), "digest") ==
+          Member(chosen, "digest")) {
+        add(snapshot, absl::StrCat("snapshot-", iteration.get<int64_t>(),
+                                   ".safetensors"));
+      }
+    } else if (kind == FindRangeParameters::kKind) {
+      // "range", of a later segment "range-K".
+      const auto id = Member(task, "id");
+      int number = 1;
+      if (id.is_string() && id != "range" &&
+          !absl::SimpleAtoi(
+              absl::StripPrefix(id.get_ref<const std::string&>(), "range-"),
+              &number)) {
+        continue;
+      }
+      add("range", absl::StrCat("range-", number, ".safetensors"));
+    }
+  }
+  return files;
+}
+
+nlohmann::json Parse(const std::string& text) {
+  return nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
 }
 
 }  // namespace
@@ -61,6 +102,13 @@ absl::Status DownloadResult(Context* context, const std::string& job,
                                  absl::StrCat(directory, "/", name->second)),
                     name->second));
   }
+  for (const auto& [name, digest] :
+       MoreFiles(Parse(report.manifest_json()), Parse(report.report_json()))) {
+    DASM_RETURN_IF_ERROR(WithContext(
+        DownloadBlob(stubs->artifacts.get(), digest.get<std::string>(), fs,
+                     absl::StrCat(directory, "/", name)),
+        name));
+  }
   DASM_RETURN_IF_ERROR(WriteFileAtomically(
       fs, absl::StrCat(directory, "/manifest.json"), report.manifest_json()));
   return WriteFileAtomically(fs, absl::StrCat(directory, "/report.json"),
@@ -71,76 +119,36 @@ absl::Status VerifyDirectory(const std::string& directory) {
   FileSystem* fs = LocalFileSystem();
   const std::string path = absl::StrCat(directory, "/manifest.json");
   DASM_ASSIGN_OR_RETURN(const std::string text, fs->Read(path));
-  const auto manifest =
-      nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json manifest = Parse(text);
   if (!manifest.is_object() || !manifest.contains("files") ||
       !manifest["files"].is_object()) {
     return absl::DataLossError(
         absl::StrCat(path, " is not a manifest: download the job again"));
   }
-  std::vector<std::string> bad;
+  // report.json is not among what is verified; without it no set was chosen.
+  const auto report =
+      fs->Read(absl::StrCat(directory, "/report.json")).value_or("");
+  std::map<std::string, nlohmann::json> expected =
+      MoreFiles(manifest, Parse(report));
   for (const auto& [output, file] : manifest["files"].items()) {
     const auto name = FileNames().find(output);
-    if (name == FileNames().end()) continue;
-    const auto hashed =
-        HashFile(fs, absl::StrCat(directory, "/", name->second));
+    if (name != FileNames().end()) {
+      expected[name->second] = Member(file, "digest");
+    }
+  }
+  std::vector<std::string> bad;
+  for (const auto& [name, digest] : expected) {
+    const auto hashed = HashFile(fs, absl::StrCat(directory, "/", name));
     if (!hashed.ok()) {
-      bad.push_back(
-          absl::StrCat(name->second, " (", hashed.status().message(), ")"));
-    } else if (Member(file, "digest") != hashed->digest) {
-      bad.push_back(absl::StrCat(name->second, " (is ", hashed->digest, ")"));
+      bad.push_back(absl::StrCat(name, " (", hashed.status().message(), ")"));
+    } else if (digest != hashed->digest) {
+      bad.push_back(absl::StrCat(name, " (is ", hashed->digest, ")"));
     }
   }
   if (bad.empty()) return absl::OkStatus();
   return absl::DataLossError(absl::StrCat(
       directory, ": not what the manifest says: ", absl::StrJoin(bad, ", "),
       "; download the job again"));
-}
-
-absl::StatusOr<std::string> AccuracyTable(const std::string& report_json) {
-  const auto report =
-      nlohmann::json::parse(report_json, nullptr, /*allow_exceptions=*/false);
-  if (!report.is_object() || !report.contains("accuracy")) {
-    return absl::DataLossError("the report has no accuracy");
-  }
-  std::vector<std::string> networks;
-  std::vector<std::string> header = {"SET", "IMAGES/CLASS"};
-  for (const auto& [network, unused] : report["accuracy"].items()) {
-    networks.push_back(network);
-    header.push_back(absl::StrCat(network, " (test %)"));
-  }
-  Table table(header);
-  auto add = [&](const std::string& set, const nlohmann::json& images,
-                 const nlohmann::json& accuracy) {
-    std::vector<std::string> row = {
-        set,
-        images.is_number_integer() ? absl::StrCat(images.get<int64_t>()) : ""};
-    for (const std::string& network : networks) {
-      row.push_back(PlusMinus(Member(accuracy, network)));
-    }
-    table.Add(std::move(row));
-  };
-  const auto per_class = Member(report, "images_per_class");
-  const auto baselines = Member(report, "baselines");
-  const std::pair<const char*, const char*> kBaselines[] = {
-      {"random", "random real images"},
-      {"tiles", "random tiles, undistilled"},
-      {"start", "own start, undistilled"}};
-  for (const auto& [key, title] : kBaselines) {
-    const auto baseline = Member(baselines, key);
-    if (!baseline.is_null()) {
-      add(title, per_class, Member(baseline, "accuracy"));
-    }
-  }
-  for (const auto& prefix : Member(report, "prefixes")) {
-    const auto images = Member(prefix, "images_per_class");
-    if (images == per_class) continue;
-    add("first segments", images, Member(prefix, "accuracy"));
-  }
-  const auto method = Member(report, "method");
-  add(method.is_string() ? method.get<std::string>() : "synthetic", per_class,
-      report["accuracy"]);
-  return table.ToString();
 }
 
 }  // namespace dasm

@@ -10,8 +10,12 @@
 namespace dasm {
 
 // Writes synthetic.safetensors, grid.png (a job that distilled has both),
-// manifest.json and report.json into `directory`, each whole or not at all and
-// checked against its digest. report.json comes last: where it is, all is.
+// manifest.json and report.json; of a job that matched trajectories also
+// curves-K.safetensors of segment K, range-K.safetensors where a range was
+// found, and snapshot-I.safetensors where the set of iteration I was chosen
+// (common/spec/task_parameters.h has their formats); into `directory`, each
+// whole or not at all and checked against its digest. report.json comes last:
+// where it is, all is.
 //   NOT_FOUND, FAILED_PRECONDITION (not succeeded), DATA_LOSS
 absl::Status DownloadResult(Context* context, const std::string& job,
                             const std::string& directory);
@@ -19,9 +23,6 @@ absl::Status DownloadResult(Context* context, const std::string& job,
 // Re-hashes the files of `directory` against its manifest.json.
 // DATA_LOSS naming every file that differs; NOT_FOUND without a manifest.
 absl::Status VerifyDirectory(const std::string& directory);
-
-// The accuracy table of report.json, for people.
-absl::StatusOr<std::string> AccuracyTable(const std::string& report_json);
 
 }  // namespace dasm
 

@@ -9,7 +9,9 @@
 namespace dasm {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 class Downloaded : public testing::Test {
  protected:
@@ -63,35 +65,39 @@ TEST_F(Downloaded, AManifestOfOtherTypesIsADifferenceNotACrash) {
   }
 }
 
-TEST(AccuracyTable, AReportOfOtherTypesIsNoCrash) {
-  for (const char* report :
-       {R"({"accuracy": 5, "method": 7, "images_per_class": 1e300})",
-        R"({"accuracy": {"n": {"mean": "x", "std": []}}, "baselines": 3})",
-        R"({"accuracy": {"n": 1}, "baselines": {"random": [1]},
-            "prefixes": [4, {"accuracy": 2}]})",
-        R"({"accuracy": {"n": {"mean": 1, "std": "x"}}, "prefixes": 9})"}) {
-    EXPECT_TRUE(AccuracyTable(report).ok()) << report;
-  }
-  EXPECT_FALSE(AccuracyTable("[]").ok());
+// A segment by trajectory matching, as the manifest lists its task.
+std::string ManifestWithCurves() {
+  return absl::StrCat(
+      R"({"files": {}, "tasks": [
+          {"id": "segment-1", "kind": "match_trajectories",
+           "parameters": {"segment": 0},
+           "outputs": {"curves": {"digest": ")",
+      Sha256("curves"), R"("}, "snapshot.200": {"digest": ")", Sha256("chosen"),
+      R"("}}},
+          {"id": "range", "kind": "find_range",
+           "outputs": {"range": {"digest": ")",
+      Sha256("range"), R"("}}},
+          {"id": "../x", "kind": "find_range",
+           "outputs": {"range": {"digest": ")",
+      Sha256("range"), R"("}}}]})");
 }
 
-TEST(AccuracyTable, HasARowForEachBaselineAndTheResult) {
-  const auto table = AccuracyTable(R"({
-    "method": "dasm", "images_per_class": 2,
-    "accuracy": {"convnet": {"mean": 72.94, "std": 0.5, "runs": [72.9]}},
-    "baselines": {
-      "random": {"accuracy": {"convnet": {"mean": 57.5, "std": 1}}},
-      "tiles": {"accuracy": {"convnet": {"mean": 68.0, "std": 1}}},
-      "start": {"accuracy": {"convnet": {"mean": 68.7, "std": 1}}}},
-    "prefixes": [{"images_per_class": 1,
-                  "accuracy": {"convnet": {"mean": 66.0, "std": 1}}}]})");
-  ASSERT_TRUE(table.ok());
-  EXPECT_THAT(*table, HasSubstr("convnet (test %)"));
-  for (const char* row : {"random real images", "random tiles", "own start",
-                          "first segments", "dasm"}) {
-    EXPECT_THAT(*table, HasSubstr(row));
-  }
-  EXPECT_THAT(*table, HasSubstr("72.9 ± 0.5"));
+TEST_F(Downloaded, CurvesRangesAndTheChosenSnapshotAreExpectedToo) {
+  Write("manifest.json", ManifestWithCurves());
+  EXPECT_THAT(
+      VerifyDirectory(directory_).message(),
+      AllOf(HasSubstr("curves-1.safetensors"), HasSubstr("range-1.safetensors"),
+            Not(HasSubstr("snapshot"))));
+  Write("curves-1.safetensors", "curves");
+  Write("range-1.safetensors", "range");
+  EXPECT_TRUE(VerifyDirectory(directory_).ok());
+  Write("report.json",
+        absl::StrCat(R"({"snapshot": {"iteration": 200, "digest": ")",
+                     Sha256("chosen"), R"("}})"));
+  EXPECT_THAT(VerifyDirectory(directory_).message(),
+              HasSubstr("snapshot-200.safetensors"));
+  Write("snapshot-200.safetensors", "chosen");
+  EXPECT_TRUE(VerifyDirectory(directory_).ok());
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "client/command/follow.h"
 #include "client/command/interrupt.h"
 #include "client/command/job_view.h"
+#include "client/command/report_text.h"
 #include "client/command/result_files.h"
 #include "client/command/spec_source.h"
 #include "common/artifact/digest.h"
@@ -120,8 +121,8 @@ absl::StatusOr<int> Run(Context* context, RunOptions options) {
   DASM_ASSIGN_OR_RETURN(
       const std::string report,
       LocalFileSystem()->Read(absl::StrCat(options.output, "/report.json")));
-  DASM_ASSIGN_OR_RETURN(const std::string table, AccuracyTable(report));
-  *context->out << table;
+  DASM_ASSIGN_OR_RETURN(const std::string text, ReportText(report));
+  *context->out << text;
   *context->talk << "written: " << options.output << "\n";
   return kExitOk;
 }

@@ -35,6 +35,7 @@ struct Words {
   std::string verb;
   std::string help;
   std::vector<const CLI::Option*> options;
+  std::vector<std::string> verbs;  // of a noun, e.g. expert: list, describe
 };
 
 std::vector<Words> VerbsOf(const CLI::App& app) {
@@ -42,7 +43,16 @@ std::vector<Words> VerbsOf(const CLI::App& app) {
   for (const CLI::App* verb :
        app.get_subcommands([](const CLI::App*) { return true; })) {
     all.push_back(
-        {verb->get_name(), verb->get_description(), verb->get_options()});
+        {verb->get_name(), verb->get_description(), verb->get_options(), {}});
+    for (const CLI::App* nested :
+         verb->get_subcommands([](const CLI::App*) { return true; })) {
+      all.back().verbs.push_back(nested->get_name());
+      for (const CLI::Option* option : nested->get_options()) {
+        if (!option->check_name("--help")) {
+          all.back().options.push_back(option);
+        }
+      }
+    }
     // Global ones are accepted behind a verb too.
     for (const CLI::Option* option : app.get_options()) {
       if (!option->check_name("--help")) all.back().options.push_back(option);
@@ -72,7 +82,9 @@ std::string BashCompletion(const CLI::App& app) {
   for (const Words& words : VerbsOf(app)) {
     verbs.push_back(words.verb);
     absl::StrAppend(&cases, "    ", words.verb, ") words=\"",
-                    Flags(words.options), "\" ;;\n");
+                    absl::StrJoin(words.verbs, " "),
+                    words.verbs.empty() ? "" : " ", Flags(words.options),
+                    "\" ;;\n");
   }
   return absl::StrCat(
       "_dasmctl() {\n"
@@ -108,6 +120,11 @@ std::string FishCompletion(const CLI::App& app) {
   for (const Words& words : VerbsOf(app)) {
     absl::StrAppend(&script, "complete -c dasmctl -n __fish_use_subcommand -a ",
                     words.verb, " -d ", FishQuoted(words.help), "\n");
+    if (!words.verbs.empty()) {
+      absl::StrAppend(&script, "complete -c dasmctl -n ",
+                      "'__fish_seen_subcommand_from ", words.verb, "' -a '",
+                      absl::StrJoin(words.verbs, " "), "'\n");
+    }
     for (const CLI::Option* option : words.options) {
       for (const std::string& name : option->get_lnames()) {
         absl::StrAppend(&script, "complete -c dasmctl -n ",

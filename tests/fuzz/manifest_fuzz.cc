@@ -5,6 +5,7 @@
 #include <fstream>
 #include <string>
 
+#include "client/command/report_text.h"
 #include "client/command/result_files.h"
 #include "common/base/temporary_directory.h"
 
@@ -13,6 +14,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
   std::ofstream(folder->path() + "/manifest.json", std::ios::binary) << text;
   (void)dasm::VerifyDirectory(folder->path());
-  (void)dasm::AccuracyTable(text);
+  (void)dasm::ReportText(text);
   return 0;
 }
