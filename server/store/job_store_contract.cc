@@ -109,6 +109,7 @@ TEST_P(JobStoreContract, AJobComesBackWithEveryField) {
   job.method = "dasm";
   job.priority = -7;
   job.checkpoint_interval = 0.1;
+  job.checkpoint_steps = 50;
   job.salt = "salt";
   job.state = JobState::kFailed;
   job.numerics_class = "cpu";
@@ -135,6 +136,7 @@ TEST_P(JobStoreContract, AJobComesBackWithEveryField) {
   EXPECT_EQ(got->method, job.method);
   EXPECT_EQ(got->priority, job.priority);
   EXPECT_EQ(got->checkpoint_interval, job.checkpoint_interval);
+  EXPECT_EQ(got->checkpoint_steps, 50);
   EXPECT_EQ(got->salt, job.salt);
   EXPECT_EQ(got->state, job.state);
   EXPECT_EQ(got->numerics_class, job.numerics_class);
@@ -159,6 +161,9 @@ TEST_P(JobStoreContract, ATaskAndAnActionComeBackWithEveryField) {
   action.numerics_class = "cpu";
   action.ranks = 4;
   action.checkpoint_interval = 1e-3;
+  action.checkpoint_steps = 50;
+  action.use_time = kStart + absl::Seconds(2);
+  action.prune_time = kStart + absl::Seconds(3);
   action.attempts = 3;
   action.retries = {{"NODE_LOST", 2}};
   action.not_before = kStart + absl::Seconds(9);
@@ -201,6 +206,9 @@ TEST_P(JobStoreContract, ATaskAndAnActionComeBackWithEveryField) {
   EXPECT_EQ(got->numerics_class, "cpu");
   EXPECT_EQ(got->ranks, 4);
   EXPECT_EQ(got->checkpoint_interval, 1e-3);
+  EXPECT_EQ(got->checkpoint_steps, 50);
+  EXPECT_EQ(got->use_time, action.use_time);
+  EXPECT_EQ(got->prune_time, action.prune_time);
   EXPECT_EQ(got->state, ActionState::kRunning);
   EXPECT_EQ(got->fence, 3u);
   EXPECT_EQ(got->attempts, 3);
@@ -683,6 +691,79 @@ TEST_P(JobStoreContract, ABlobLeadsToTheActionsThatNameIt) {
   ASSERT_TRUE(store_->Commit(update).ok());
   EXPECT_THAT(keys("blob-2"), IsEmpty());
   EXPECT_THAT(keys("blob-3"), ElementsAre("producer"));
+}
+
+TEST_P(JobStoreContract, ResultsOfAKindAreListedFromTheLastToEnd) {
+  Transaction transaction;
+  const auto add = [&](const std::string& key, const std::string& kind,
+                       int ended, ActionState state = ActionState::kSucceeded) {
+    ActionRecord action = Action(key, 1, state);
+    action.kind = kind;
+    action.end_time = kStart + absl::Seconds(ended);
+    transaction.actions.push_back(action);
+  };
+  add("a1", "train", 3);
+  add("a2", "train", 5);
+  add("b1", "train", 3);
+  add("b2", "other", 9);
+  add("b3", "train", 9, ActionState::kFailed);
+  add("b4", "train", 9);
+  transaction.actions.back().prune_time = kStart;
+  ASSERT_TRUE(store_->Commit(transaction).ok());
+  const auto list = [&](const ResultFilter& filter,
+                        const ResultPosition& after = {}, int limit = 10) {
+    const auto results = store_->ListResults(filter, after, limit);
+    EXPECT_TRUE(results.ok()) << results.status();
+    std::vector<std::string> keys;
+    for (const ActionRecord& action : *results) keys.push_back(action.key);
+    return keys;
+  };
+  EXPECT_THAT(list({.kind = "train"}), ElementsAre("a2", "b1", "a1"));
+  EXPECT_THAT(list({.kind = "train"}, {}, 2), ElementsAre("a2", "b1"));
+  EXPECT_THAT(list({.kind = "train"}, {kStart + absl::Seconds(3), "b1"}),
+              ElementsAre("a1"));
+  EXPECT_THAT(list({.kind = "train", .pruned = true}), ElementsAre("b4"));
+  EXPECT_THAT(list({.kind = "train", .key_prefix = "a"}),
+              ElementsAre("a2", "a1"));
+
+  // A later commit moves a result in the list and out of it.
+  Transaction update;
+  update.actions = {transaction.actions[0], transaction.actions[1]};
+  update.actions[0].end_time = kStart + absl::Seconds(7);
+  update.actions[1].state = ActionState::kPending;
+  ASSERT_TRUE(store_->Commit(update).ok());
+  EXPECT_THAT(list({.kind = "train"}), ElementsAre("a1", "b1"));
+}
+
+TEST_P(JobStoreContract, LiveUsersAreTheJobsThatHaveNotEnded) {
+  Transaction transaction = Insert(Job("j1"));
+  transaction.actions = {Action("key")};
+  ASSERT_TRUE(store_->Commit(transaction).ok());
+  for (const char* job : {"j2", "j3"}) {
+    ASSERT_TRUE(store_->Commit(Insert(Job(job))).ok());
+  }
+  Transaction bind;
+  for (const char* job : {"j1", "j2"}) {
+    for (const char* id : {"a", "b"}) {
+      TaskRecord task = Task(job, id, TaskState::kSucceeded);
+      task.action_key = "key";
+      bind.tasks.push_back(task);
+    }
+  }
+  bind.tasks.push_back(Task("j3", "a"));
+  ASSERT_TRUE(store_->Commit(bind).ok());
+  const auto users = [&] {
+    const auto jobs = store_->ListLiveUsers("key");
+    EXPECT_TRUE(jobs.ok()) << jobs.status();
+    return Ids(*jobs);
+  };
+  EXPECT_THAT(users(), ElementsAre("j1", "j2"));
+  JobRecord ended = Job("j1");
+  ended.state = JobState::kCancelled;
+  Transaction end;
+  end.jobs = {ended};
+  ASSERT_TRUE(store_->Commit(end).ok());
+  EXPECT_THAT(users(), ElementsAre("j2"));
 }
 
 TEST_P(JobStoreContract, StatisticsCountAcceptedTransactions) {
