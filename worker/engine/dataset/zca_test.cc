@@ -73,7 +73,8 @@ TEST_F(ZcaTest, VarianceAlongEachEigenvectorIsWhatEpsilonLeaves) {
   const ZcaFit fit = Fit();
   const at::Tensor pixels = Images().Pixels(All());
   // By the definition, in fp64.
-  const at::Tensor x = pixels.flatten(1).to(at::kDouble);
+  const at::Tensor x =
+      at::tensor(bytes_, at::kByte).view({60, 48}).to(at::kDouble) / 255;
   const at::Tensor centred = x - x.mean(0);
   const auto [s, u] = at::linalg_eigh(centred.t().mm(centred) / 59);
   const at::Tensor along =

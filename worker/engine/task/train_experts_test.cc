@@ -233,6 +233,7 @@ TEST_F(TrainExpertsTest,
   gang_.wishes = {{0, Wish::kCheckpoint}};
   const GangRun run = gang_.Run(parameters_, inputs_);
   EXPECT_EQ(FailureClassOf(run.status), FailureClass::kNumeric);
+  EXPECT_EQ(run.observer.checkpoints.size(), 1u);
   EXPECT_THAT(std::string(run.status.message()),
               AllOf(HasSubstr("expert 4"), HasSubstr("in epoch 0, at step"),
                     HasSubstr("experts.learning_rate")));
