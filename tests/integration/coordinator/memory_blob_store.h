@@ -47,7 +47,17 @@ class MemoryBlobStore final : public BlobStore {
     return static_cast<int64_t>(it->second.size());
   }
   absl::Status Verify(const std::string& digest) override {
-    return Size(digest).status();
+    absl::MutexLock lock(&mutex_);
+    const auto it = blobs_.find(digest);
+    if (it == blobs_.end()) return absl::NotFoundError(digest);
+    if (Sha256(it->second) == digest) return absl::OkStatus();
+    blobs_.erase(it);  // quarantined
+    return absl::DataLossError(digest);
+  }
+  // What a bad disk does to a stored blob.
+  void FlipBit(const std::string& digest) {
+    absl::MutexLock lock(&mutex_);
+    blobs_.at(digest).at(0) ^= 1;
   }
   absl::Status Remove(const std::string& digest) override {
     absl::MutexLock lock(&mutex_);
