@@ -11,8 +11,8 @@
 #include <memory>
 #include <string>
 
-#include "common/artifact/safetensors.h"
 #include "gtest/gtest.h"
+#include "tests/golden/golden_file.h"
 #include "worker/engine/augmentation/augmentation.h"
 #include "worker/engine/matcher/distance.h"
 #include "worker/engine/matcher/gradient_matcher.h"
@@ -26,29 +26,9 @@ namespace {
 constexpr double kTolerance = 1e-10;
 constexpr double kVisible = 1e-4;
 
-const SafetensorsFile& Frozen() {
-  static const auto* file = [] {
-    auto opened = SafetensorsFile::Open(DASM_IDC_REFERENCE);
-    EXPECT_TRUE(opened.ok()) << opened.status();
-    return opened->release();
-  }();
-  return *file;
-}
-
 at::Tensor Get(const std::string& name) {
-  const auto found = Frozen().tensors().find(name);
-  EXPECT_NE(found, Frozen().tensors().end()) << name;
-  const TensorView& view = found->second;
-  return at::from_blob(const_cast<void*>(view.data), view.shape,
-                       view.dtype == DType::kI64 ? at::kLong : at::kDouble)
-      .clone();
-}
-
-// Largest difference, relative to the largest expected value.
-double Error(const at::Tensor& actual, const at::Tensor& expected) {
-  EXPECT_EQ(actual.sizes(), expected.sizes());
-  return ((actual - expected).abs().max() / expected.abs().max())
-      .item<double>();
+  static const auto* file = new GoldenFile(DASM_IDC_REFERENCE);
+  return file->Get(name);
 }
 
 NetworkSpec Spec(int depth, int width) {

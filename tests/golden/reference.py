@@ -33,7 +33,9 @@ class Record:
     def write(self, path):
         header, data, at = {}, [], 0
         kinds = {"f": "F64", "i": "I64", "u": "U8"}
-        for name in sorted(self.tensors):
+        # Bytes last, so that everything else is aligned.
+        for name in sorted(self.tensors,
+                           key=lambda n: (-self.tensors[n].itemsize, n)):
             value = self.tensors[name]
             raw = value.tobytes()
             header[name] = {"dtype": kinds[value.dtype.kind],
