@@ -13,6 +13,7 @@
 #include "tests/gpu/gpu_fixture.h"
 #include "worker/engine/device/device_ops.h"
 #include "worker/engine/device/precision.h"
+#include "worker/engine/matcher/trajectory_matcher.h"
 #include "worker/engine/network/convolution.h"
 #include "worker/engine/network/norm_relu_pool.h"
 
@@ -293,6 +294,65 @@ TEST(TaskOnDevice, ATinyJobHasTheSameDigestTwice) {
     segments.push_back(task.Read(*outcome, "segment"));
   }
   EXPECT_EQ(segments[0], segments[1]);
+}
+
+// Six steps of a student, one for each operation of the augmentation.
+StudentPath SixSteps(const Network& network) {
+  using enum Augmentation;
+  StudentPath path;
+  path.start = network.Initialize(RandomStream(1, "start")).to(at::kDouble);
+  at::manual_seed(1);
+  path.target = path.start + 0.05 * at::randn_like(path.start);
+  path.images = at::randn({8, 3, 16, 16}, at::kDouble);
+  path.labels = at::randn({8, 4}, at::kDouble);
+  path.step_size = 0.05;
+  uint32_t step = 0;
+  for (Augmentation a : {kColor, kCrop, kCutout, kFlip, kScale, kRotate}) {
+    path.batches.push_back({step % 4, 4 + step % 3, 7});
+    path.augmentations.push_back(DrawAugmentation(
+        {AugmentationFlavour::kDsa, {a}, /*align_corners=*/true},
+        RandomStream(1, "augmentation"), 0, step++, 3, {3, 16, 16}));
+  }
+  return path;
+}
+
+TEST(TrajectoryMatcherOnDevice, StepAdjointAgreesWithTheHostAndWithItself) {
+  Gpu();
+  NetworkSpec spec;
+  spec.depth = 2;
+  spec.width = 8;
+  const auto network = MakeNetwork(spec, {3, 16, 16}, 4);
+  ASSERT_TRUE(network.ok()) << network.status();
+  TrajectoryMatcher::Options options;
+  options.mask.to = 0.25;
+  options.group = 2;
+  const TrajectoryMatcher matcher(network->get(), options);
+  const auto match = [&](at::Device device, at::ScalarType type) {
+    StudentPath path = SixSteps(**network);
+    for (at::Tensor* tensor :
+         {&path.start, &path.target, &path.images, &path.labels}) {
+      *tensor = tensor->to(device, type);
+    }
+    SingleProcessCollective alone;
+    const auto result = matcher.Match(path, ShardRunner(&alone, device));
+    EXPECT_TRUE(result.ok()) << result.status();
+    return Tensors{result->loss.cpu(), result->images.cpu(),
+                   result->labels.cpu(), result->step_size.cpu()};
+  };
+  const Tensors host = match(at::kCPU, at::kDouble);
+  const std::pair<at::ScalarType, double> kinds[] = {{at::kDouble, 1e-9},
+                                                     {at::kFloat, 1e-4}};
+  for (const auto& [type, tolerance] : kinds) {
+    const Tensors device = match(kGpu, type);
+    const Tensors again = match(kGpu, type);
+    for (size_t i = 0; i < host.size(); ++i) {
+      const double error = ((device[i].to(at::kDouble) - host[i]).abs().max() /
+                            host[i].abs().max())
+                               .item<double>();
+      EXPECT_LT(error, tolerance) << "result " << i;
+      EXPECT_TRUE(device[i].equal(again[i])) << "result " << i;
+    }
+  }
 }
 
 TEST(TaskOnDevice, OutOfMemoryNamesTheGroupThatFits) {
