@@ -28,7 +28,7 @@ int64_t Calls(const StepWork& work) {
   if (work.path) {
     const int64_t rows = work.match_steps * work.match_shards * work.row;
     return 1 + rows * kFloat / kExchangeBytes + work.train_steps +
-           work.match_steps;
+           (work.adjoint > 0 ? work.match_steps : 0);
   }
   return (work.deferred ? 0 : 1) + work.train_steps +
          (work.slices > 1 ? Passes(work) : 0);
@@ -135,7 +135,20 @@ StepWork WorkOfStep(const MatchTrajectoriesParameters& parameters,
       int64_t{dataset.channels} * dataset.height * dataset.width;
   StepWork work;
   work.path = true;
-  work.match_steps = int64_t{m.student_steps} * m.trajectories_per_step;
+  work.redundant_flops =
+      kUpdateFlops * static_cast<double>(2 * m.student_steps * net.parameters +
+                                         int64_t{parameters.images_per_class} *
+                                             dataset.classes * image);
+  // An image, and its label logits where it has them.
+  const int64_t row = image + (HasSoftLabels(m) ? dataset.classes : 0);
+  if (m.trajectories_per_step > 1) {
+    work.match_shards = m.trajectories_per_step;
+    work.match_flops = net.forward_flops * (flops.forward + flops.backward) *
+                       m.student_steps * static_cast<double>(batch);
+    work.row = int64_t{parameters.images_per_class} * dataset.classes * row;
+    return work;
+  }
+  work.match_steps = m.student_steps;
   work.match_shards = Share(batch, group);
   // Shards of equal size, since the last may be short.
   const double shard = net.forward_flops * static_cast<double>(batch) /
@@ -144,12 +157,7 @@ StepWork WorkOfStep(const MatchTrajectoriesParameters& parameters,
   work.train_steps = work.match_steps;
   work.train_shards = work.match_shards;
   work.train_flops = flops.forward * shard;
-  work.redundant_flops =
-      kUpdateFlops * static_cast<double>(2 * work.match_steps * net.parameters +
-                                         int64_t{parameters.images_per_class} *
-                                             dataset.classes * image);
-  // An image, and its label logits where they learn.
-  work.row = group * (image + (HasSoftLabels(m) ? dataset.classes : 0));
+  work.row = group * row;
   work.parameters = net.parameters + 1;
   if (m.estimator != Estimator::kTesla) work.adjoint = net.parameters + 1;
   work.fast = parameters.fast_ranks > 0;
@@ -232,7 +240,8 @@ std::vector<std::string> RankWarnings(const StepWork& work, int ranks) {
     warnings.push_back(absl::StrCat(
         "resources.ranks: ", ranks, " ranks share ", work.match_shards,
         work.path ? " shards of a student's step (its batch in groups of "
-                    "execution.micro_batch or train_group images), so "
+                    "execution.micro_batch or train_group images; or "
+                    "trajectories_per_step), so "
                   : " shards of a matching step (classes x inits_per_step x "
                     "micro-batches), so ",
         ranks - work.match_shards,

@@ -17,12 +17,14 @@
 //   exchange   a gather of the pixels' gradients, a sum a network step, and for
 //              classes that are cut a sum of both sides' gradients: the bytes
 //              below over the link's rate, and its latency a call
-// A step of trajectory matching is T = trajectories_per_step paths of N student
-// steps, walked forward and back. A batch of b images is cut into ceil(b / g)
-// groups of g = micro_batch or train_group images (with BatchNorm one):
-//   training   the N T forward steps: a sum of P floats each
-//   matching   the N T adjoint steps: a sum of P floats and a gather of the
+// A step of trajectory matching is a path of N student steps, walked forward
+// and back. A batch of b images is cut into ceil(b / g) groups of g =
+// micro_batch or train_group images (with BatchNorm one):
+//   training   the N forward steps: a sum of P + 1 floats each
+//   matching   the N adjoint steps: a sum of P + 1 floats and a gather of the
 //              groups' rows each (TESLA's need no such sum)
+// With trajectories_per_step T > 1 ranks take whole paths: T shards and one
+// gather of the set's gradients.
 // Dedicated trainers: one rank trains the networks and sends them to the
 // others, which match meanwhile: a step takes the longer of the two. Of
 // gradient matching only.

@@ -147,8 +147,16 @@ TEST(ScalingModel, APathsStepsSumTheirGradientsThereAndBack) {
               1e-9);
   p.matching.estimator = Estimator::kTesla;
   EXPECT_EQ(StepBytesSent(WorkOfStep(p, Cifar()), 2), sums / 2 + rows);
-  p.matching.trajectories_per_step = 3;
-  EXPECT_EQ(StepBytesSent(WorkOfStep(p, Cifar()), 2), 3 * (sums / 2 + rows));
+}
+
+TEST(ScalingModel, SeveralPathsAStepAreSharedWhole) {
+  MatchTrajectoriesParameters p = Path();
+  const double one = WorkOfStep(p, Cifar()).flops();
+  p.matching.trajectories_per_step = 4;
+  const StepWork work = WorkOfStep(p, Cifar());
+  EXPECT_EQ(StepBytesSent(work, 2), GatherBytesSent(4, 100 * 3 * 32 * 32, 2));
+  EXPECT_NEAR(work.flops() / one, 4, 0.01);
+  EXPECT_NEAR(Model(work, 4).links[1].speedup, 4, 0.1);
 }
 
 TEST(ScalingModel, APathScalesByTheGroupsOfItsBatch) {

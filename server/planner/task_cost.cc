@@ -73,6 +73,15 @@ double ShareAt(const DataScheduleSpec& schedule, int epoch, int epochs) {
   return share - removed;
 }
 
+// Of one student path, at so many forward passes an image-step.
+double PathFlops(const MatchTrajectoriesParameters& p,
+                 const ResolvedDataset& dataset, double passes) {
+  const NetworkCost net = CostOf(p.network, dataset.channels, dataset.height,
+                                 dataset.width, dataset.classes);
+  return net.forward_flops * passes * p.matching.student_steps *
+         static_cast<double>(StudentBatch(p, dataset.classes));
+}
+
 class CostVisitor {
  public:
   CostVisitor(const ResolvedDataset& dataset, int64_t input_images,
@@ -92,6 +101,8 @@ class CostVisitor {
   }
   TaskCost operator()(const WhitenDatasetParameters&) const {
     constexpr double kChunk = 1024;  // images
+    // Alive while LAPACK finds the eigenvectors, its own two included.
+    constexpr double kMatrices = 5;
     constexpr double kDouble = sizeof(double);
     const double square = pixels_ * pixels_;
     const auto train = static_cast<double>(dataset_.train_images);
@@ -133,7 +144,8 @@ class CostVisitor {
         ((gsam ? 6.0 : 3.0) * images + 3.0 * start.images + train);
     const double image =
         kKept * kTraining * kFloat * static_cast<double>(net.activations);
-    const double kept = image * p.count * EffectiveTrainGroup(p);
+    // Their steps take turns.
+    const double kept = image * EffectiveTrainGroup(p);
     const double file =
         static_cast<double>(ExpertBytes(p.network, training.epochs, dataset_));
     TaskCost cost = Make(
@@ -141,21 +153,13 @@ class CostVisitor {
         DatasetBytes() + p.count * (gsam ? 1.5 : 1.0) * ParameterBytes(net) +
             kept + 2 * SetBytes(images_),
         DatasetBytes() + SetBytes(images_) + p.count * file,
-        steps + start.steps);
+        steps + p.count * start.steps);
     cost.fixed_memory_bytes = cost.memory_bytes - static_cast<int64_t>(kept);
-    cost.memory_bytes_per_image =
-        static_cast<int64_t>(std::ceil(image * p.count));
+    cost.memory_bytes_per_image = static_cast<int64_t>(std::ceil(image));
     return cost;
   }
   TaskCost operator()(const MatchTrajectoriesParameters& p) const {
-    TaskCost cost = Matching(p);
-    const TrajectoryMatchingSpec& m = p.matching;
-    if (m.probe_interval > 0) {
-      // A path without its way back from every start epoch.
-      cost.flops += static_cast<double>(m.iterations / m.probe_interval) *
-                    m.start_epoch_max * PathFlops(p, 3);
-    }
-    return cost;
+    return Matching(p);
   }
   TaskCost operator()(const FindRangeParameters& p) const {
     MatchTrajectoriesParameters probe{.images_per_class = p.images_per_class,
@@ -165,7 +169,8 @@ class CostVisitor {
                                       .execution = p.execution};
     probe.matching.iterations = kRangeProbes * p.iterations;
     TaskCost cost = Matching(probe);
-    cost.flops += kRangeProbes * p.window * PathFlops(probe, 3);
+    cost.flops +=
+        kRangeProbes * ProbeFlops(probe, dataset_, kRangeProbes * p.window);
     return cost;
   }
   TaskCost operator()(const DistillSegmentParameters& p) const {
@@ -301,13 +306,6 @@ class CostVisitor {
         DatasetBytes() + SetBytes(images_), length.steps);
     return cost;
   }
-  // Of the student's paths of one iteration, at so many forward passes an
-  // image-step.
-  double PathFlops(const MatchTrajectoriesParameters& p, double passes) const {
-    return Network(p.network).forward_flops * passes *
-           p.matching.student_steps *
-           static_cast<double>(StudentBatch(p, dataset_.classes));
-  }
   TaskCost Matching(const MatchTrajectoriesParameters& p) const {
     const TrajectoryMatchingSpec& m = p.matching;
     const NetworkCost net = Network(p.network);
@@ -315,7 +313,7 @@ class CostVisitor {
     const double segment =
         static_cast<double>(p.images_per_class) * dataset_.classes;
     double iteration = m.trajectories_per_step *
-                       PathFlops(p, passes.forward + passes.backward);
+                       PathFlops(p, dataset_, passes.forward + passes.backward);
     if (m.labels == Labels::kTeacher) {
       iteration += m.trajectories_per_step * net.forward_flops * segment;
     }
@@ -399,6 +397,13 @@ StudentFlops StudentFlopsOf(Estimator estimator) {
 
 bool HasSoftLabels(const TrajectoryMatchingSpec& matching) {
   return matching.labels != Labels::kHard;
+}
+
+double ProbeFlops(const MatchTrajectoriesParameters& parameters,
+                  const ResolvedDataset& dataset, int start_epochs) {
+  return start_epochs *
+         PathFlops(parameters, dataset,
+                   StudentFlopsOf(parameters.matching.estimator).forward);
 }
 
 int64_t ExpertBytes(const NetworkSpec& network, int epochs,

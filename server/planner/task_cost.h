@@ -22,7 +22,7 @@
 // A student keeps, beside one group of images, the N parameter vectors of its
 // path and a vector for each of its groups; the way back takes 1.5 times what
 // matching keeps of an image. The full graph keeps all N b images instead.
-// Experts are mapped and count as two rows. ZCA: three matrices in double, a
+// Experts are mapped and count as two rows. ZCA: five matrices in double, a
 // chunk of images.
 // Reduced bytes: scaling_model.h, at the ranks that the job asks for.
 #ifndef DASM_SERVER_PLANNER_TASK_COST_H_
@@ -60,6 +60,9 @@ struct StudentFlops {
 };
 StudentFlops StudentFlopsOf(Estimator estimator);
 bool HasSoftLabels(const TrajectoryMatchingSpec& matching);
+// FLOPs of the losses at so many start epochs of a held-out expert.
+double ProbeFlops(const MatchTrajectoriesParameters& parameters,
+                  const ResolvedDataset& dataset, int start_epochs);
 // Of one expert's file.
 int64_t ExpertBytes(const NetworkSpec& network, int epochs,
                     const ResolvedDataset& dataset);

@@ -239,13 +239,14 @@ TEST(TaskCost, ATrajectoryIsItsImageSteps) {
   p.matching.estimator = Estimator::kFullGraph;
   EXPECT_NEAR(CostOf(p, Whitened(), 0).flops / 1e15, 73, 0.5);
   EXPECT_EQ(CostOf(p, Whitened(), 0).steps, 10000);
-  // Two trajectories a step are twice as much in the same memory.
+  // Two trajectories a step are twice as much, one after the other.
   MatchTrajectoriesParameters two = p;
   two.matching.trajectories_per_step = 2;
   EXPECT_DOUBLE_EQ(CostOf(two, Whitened(), 0).flops,
                    2 * CostOf(p, Whitened(), 0).flops);
-  EXPECT_EQ(CostOf(two, Whitened(), 0).memory_bytes,
-            CostOf(p, Whitened(), 0).memory_bytes);
+  EXPECT_NEAR(static_cast<double>(CostOf(two, Whitened(), 0).memory_bytes) /
+                  static_cast<double>(CostOf(p, Whitened(), 0).memory_bytes),
+              1, 0.001);
 }
 
 TEST(TaskCost, TheStepAdjointNeedsNoMoreMemoryForMoreSteps) {
@@ -324,8 +325,9 @@ TEST(TaskCost, AnExpertIsItsEpochs) {
   EXPECT_DOUBLE_EQ(ten.flops, 10 * one.flops);
   EXPECT_EQ(ten.artifact_bytes - one.artifact_bytes,
             9 * ExpertBytes(p.network, 100, Cifar()));
-  EXPECT_NEAR(static_cast<double>(ten.memory_bytes_per_image),
-              10.0 * static_cast<double>(one.memory_bytes_per_image), 10);
+  // Their steps take turns, their parameters stay.
+  EXPECT_EQ(ten.memory_bytes_per_image, one.memory_bytes_per_image);
+  EXPECT_GT(ten.memory_bytes, one.memory_bytes);
 }
 
 TEST(TaskCost, AnEasyToHardScheduleSavesTheImagesItLeavesOut) {

@@ -66,7 +66,7 @@ class TrajectoryPlanner {
       AddReference(&builder_);
     }
     for (int k = 1; k <= builder_.segments(); ++k) {
-      if (k > 1 && builder_.has_pools()) AddPool(k, &builder_);
+      if (Pooled(k)) AddPool(k, &builder_);
       AddExperts(k);
       if (spec_.trajectory->find_range) AddRange(k);
       AddSegment(k);
@@ -115,8 +115,11 @@ class TrajectoryPlanner {
     if (!spec_.sequence.stages.empty()) {
       training.epochs = spec_.sequence.stages[k - 1].expert_epochs;
     }
+    // A pool takes the place of a schedule.
+    if (Pooled(k)) training.schedule.enabled = false;
     return Normalized(training);
   }
+  bool Pooled(int k) const { return k > 1 && builder_.has_pools(); }
 
   // Networks that are trained on real data for a few epochs, and how hard each
   // image is for them on average.
@@ -206,7 +209,7 @@ class TrajectoryPlanner {
                                            builder_.DecodedParts(k - 1));
     if (ranked) task.inputs["ranking"] = From("ranking", "ranking");
     GraphBuilder::AddSegmentInputs(k - 1, &task);
-    if (k > 1 && builder_.has_pools()) {
+    if (Pooled(k)) {
       task.inputs["pool"] = From(absl::StrCat("pool-", k), "pool");
     }
   }
@@ -249,6 +252,15 @@ class TrajectoryPlanner {
     task.inputs["probe"] = From(probe_, "expert.1");
   }
 
+  // Every so many iterations and at the end, from every epoch that a matched
+  // interval can start at.
+  double FlopsOfProbes(int k, const MatchTrajectoriesParameters& p) const {
+    const TrajectoryMatchingSpec& m = p.matching;
+    const int starts = TrainingOf(k).epochs - m.matched_epochs + 1;
+    return (m.iterations / m.probe_interval + 1) *
+           ProbeFlops(p, builder_.dataset(), starts);
+  }
+
   void AddSegment(int k) {
     MatchTrajectoriesParameters parameters{
         .segment = k - 1,
@@ -263,17 +275,19 @@ class TrajectoryPlanner {
     const StepWork work = WorkOfStep(parameters, builder_.dataset());
     const bool ranged = parameters.matching.find_range;
     const bool probed = parameters.matching.probe_interval > 0;
+    const double probes = probed ? FlopsOfProbes(k, parameters) : 0;
     PlannedTask& task =
         builder_.AddReader(absl::StrCat("segment-", k), std::move(parameters),
                            builder_.StoredUpTo(k - 1));
     task.ranks = spec_.resources.ranks;
     task.cost.reduced_bytes_per_step = StepBytesSent(work, task.ranks);
     task.cost.artifact_bytes += ExpertsBytes(k);
+    task.cost.flops += probes;
     AddExpertInputs(&task);
     GraphBuilder::AddSegmentInputs(k - 1, &task);
     if (ranged) task.inputs["range"] = From(Numbered("range", k), "range");
     if (probed) task.inputs["probe"] = From(probe_, "expert.1");
-    if (k > 1 && builder_.has_pools()) {
+    if (Pooled(k)) {
       task.inputs["pool"] = From(absl::StrCat("pool-", k), "pool");
     }
     if (k > 1) return;

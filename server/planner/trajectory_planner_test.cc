@@ -3,10 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 
 #include "absl/strings/match.h"
+#include "common/spec/job_spec_proto.h"
+#include "common/spec/known_dataset.h"
+#include "common/spec/preset.h"
 #include "server/planner/graph_for_tests.h"
 
 namespace dasm {
@@ -227,6 +231,8 @@ TEST(PlanTrajectories, AProbeRecordsTheRun) {
   EXPECT_THAT(Inputs(graph, "segment-1"),
               Contains("probe=probe-expert:expert.1"));
   EXPECT_THAT(Ids(graph), Not(Contains("range")));
+  EXPECT_GT(Find(graph, "segment-1").cost.flops,
+            Find(Plan(Spec()), "segment-1").cost.flops);
 }
 
 TEST(PlanTrajectories, SeqMatchRetrainsExpertsFromTheEarlierSegments) {
@@ -303,6 +309,17 @@ TEST(PlanTrajectories, DasmContinuesExpertsOnThePool) {
             100);
 }
 
+TEST(PlanTrajectories, APoolTakesThePlaceOfASchedule) {
+  JobSpec spec = Dasm();
+  spec.experts.training.schedule.enabled = true;
+  const TaskGraph graph = Plan(spec);
+  EXPECT_THAT(Inputs(graph, "experts-1"), Contains("ranking=ranking:ranking"));
+  EXPECT_THAT(Inputs(graph, "experts-2-1"),
+              Not(Contains("ranking=ranking:ranking")));
+  EXPECT_FALSE(Parameters<TrainExpertsParameters>(graph, "experts-2-1")
+                   .training.schedule.enabled);
+}
+
 TEST(PlanTrajectories, EvaluationTakesTheLearnedStepAndBaselinesThatOfExperts) {
   JobSpec spec = Spec();
   spec.evaluation.baselines = {Baseline::kRandom, Baseline::kStart};
@@ -376,6 +393,60 @@ TEST(PlanTrajectories, ValidationChoosesOnItsSplitAndReportsTheTest) {
   EXPECT_EQ(Parameters<MatchTrajectoriesParameters>(graph, "segment-1")
                 .matching.snapshot_interval,
             0);
+}
+
+ExpandedSpec Preset(const std::string& name) {
+  v1::JobSpec given;
+  given.set_preset(name);
+  const auto expanded = ExpandSpec(given);
+  EXPECT_TRUE(expanded.ok()) << name << expanded.status();
+  return expanded.ok() ? *expanded : ExpandedSpec();
+}
+
+ResolvedDataset DataOf(const JobSpec& spec) {
+  ResolvedDataset data = Cifar();
+  if (const KnownDataset* known = FindKnownDataset(spec.dataset.name)) {
+    data.classes = known->classes;
+    data.height = data.width = known->side;
+    data.train_images = known->train_images;
+    data.channels = static_cast<int>(known->mean.size());
+  } else {
+    data.height = data.width = spec.dataset.image_size;
+    data.classes = std::max(spec.dataset.classes, 10);
+  }
+  return data;
+}
+
+TEST(PlanTrajectories, EveryPresetFitsADeviceOf80GB) {
+  int planned = 0;
+  for (const PresetInfo& preset : AllPresets()) {
+    const JobSpec spec = Preset(preset.name).spec;
+    if (!spec.trajectory.has_value()) continue;
+    ++planned;
+    const auto graph = PlanJob(spec, DataOf(spec));
+    ASSERT_TRUE(graph.ok()) << preset.name << graph.status();
+    for (const PlannedTask& task : graph->tasks) {
+      EXPECT_LT(static_cast<double>(task.cost.memory_bytes), 80e9)
+          << preset.name << " " << task.id;
+    }
+    EXPECT_GT(Find(*graph, "segment-1").cost.flops, 0) << preset.name;
+  }
+  EXPECT_GT(planned, 50);
+}
+
+TEST(PlanTrajectories, DatmOfTenThousandImagesIsPredicted) {
+  const JobSpec spec = Preset("datm/cifar-10/ipc1000").spec;
+  const TaskGraph graph = Plan(spec);
+  const PlannedTask& segment = Find(graph, "segment-1");
+  const auto& p = std::get<MatchTrajectoriesParameters>(segment.parameters);
+  EXPECT_EQ(p.matching.student_steps, 80);
+  EXPECT_EQ(p.matching.batch, 1000);
+  EXPECT_LT(static_cast<double>(segment.cost.memory_bytes), 80e9);
+  // 12 F for 10,000 iterations of 80,000 image-steps.
+  EXPECT_NEAR(segment.cost.flops / 1e15, 974, 5);
+  // A hundred experts of 101 rows.
+  EXPECT_GT(segment.cost.artifact_bytes, 100 * 101LL * 320010 * 4);
+  EXPECT_EQ(Find(graph, "experts-1").cost.steps, 100 * 196);
 }
 
 TEST(PlanTrajectories, WhatHasNoSayIsInNoKey) {
