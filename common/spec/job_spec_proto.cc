@@ -368,6 +368,15 @@ absl::Status ValidateAgainstDataset(const JobSpec& spec,
           absl::StrCat(spec.experts.training.batch, " is above the ",
                        left(facts.train_images), " training images"));
     }
+    const DataScheduleSpec& schedule = spec.experts.training.schedule;
+    if (smallest_class > 0 && schedule.enabled &&
+        schedule.initial_share * static_cast<double>(smallest_class) < 1) {
+      return InvalidField(
+          "experts.schedule.initial_share",
+          absl::StrCat(schedule.initial_share, " of the ", smallest_class,
+                       " training images of the smallest class "
+                       "is none: use more"));
+    }
     return CheckStudentBatches(spec, facts.classes);
   }
   if (facts.train_images > 0 && spec.matching.net_batch > facts.train_images) {

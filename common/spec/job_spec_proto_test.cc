@@ -583,6 +583,7 @@ TEST(Examples, ExpandAndSayWhatTheyAre) {
   };
   for (const Example& example :
        {Example{"quickstart.yaml", "dasm"}, Example{"idc.yaml", "idc"},
+        Example{"mtt.yaml", "trajectory"}, Example{"datm.yaml", "trajectory"},
         Example{"evaluate.yaml", "evaluate"}}) {
     std::ifstream file(std::string(DASM_EXAMPLES_DIR "/") + example.file);
     ASSERT_TRUE(file.good()) << example.file;

@@ -598,6 +598,17 @@ TEST(TrajectorySpec, WhatTheDatasetRefusesIsNamed) {
       .name = "resnet18", .depth = 0, .width = 0, .norm = Norm::kInstance};
   EXPECT_EQ(field(changed, Facts(48)), "network.name");
   changed = spec;
+  changed.evaluation.networks = {
+      spec.network,
+      {.name = "resnet18-ap", .depth = 0, .width = 0, .norm = Norm::kInstance}};
+  EXPECT_EQ(field(changed, Facts(64)), "evaluation.networks[1]");
+  changed = spec;
+  changed.experts.training.schedule = {
+      .enabled = true, .initial_share = 0.01, .growth_epochs = 2};
+  EXPECT_EQ(field(changed, Facts(64)), "experts.schedule.initial_share");
+  changed.experts.training.schedule.initial_share = 0.02;
+  EXPECT_EQ(field(changed, Facts(64)), "");
+  changed = spec;
   changed.evaluation.networks.resize(1);
   changed.dataset.preprocessing = Preprocessing::kZca;
   EXPECT_EQ(field(changed, Facts(64)), "");
