@@ -1,5 +1,8 @@
 #include "client/command/expert_view.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -15,6 +18,8 @@ namespace dasm {
 namespace {
 
 constexpr size_t kShownDigits = 12;
+// From here on a line has room for all columns.
+constexpr int kWideColumns = 132;
 
 std::string Lower(absl::string_view enum_name, absl::string_view prefix) {
   absl::ConsumePrefix(&enum_name, prefix);
@@ -98,20 +103,34 @@ std::string ShortExpertName(const std::string& name) {
 
 std::string ExpertTable(const std::vector<v1::Expert>& experts, absl::Time now,
                         int columns) {
-  Table table({"EXPERT", "DATA SET", "NETWORK", "TRAINED BY", "EPOCHS", "SEED",
-               "START", "SIZE", "CREATED", "USED", "IN USE BY"});
+  // A narrow terminal gets what tells them apart and what they cost.
+  const bool narrow = columns > 0 && columns < kWideColumns;
+  std::vector<std::string> header = {"EXPERT", "DATA SET", "NETWORK"};
+  if (!narrow) {
+    header.insert(header.end(),
+                  {"EPOCHS", "TRAINED BY", "SEED", "START", "CREATED"});
+  }
+  header.insert(header.end(), {"SIZE", "USED", "IN USE BY"});
+  Table table(header);
   table.set_flexible("NETWORK");
   for (const v1::Expert& expert : experts) {
     std::string dataset = expert.dataset().empty() ? "-" : expert.dataset();
     if (expert.preprocessing() == v1::DatasetSpec::PREPROCESSING_ZCA) {
       absl::StrAppend(&dataset, "/zca");
     }
-    table.Add({ShortExpertName(expert.name()), dataset, expert.network(),
-               Optimizer(expert), absl::StrCat(expert.training().epochs()),
-               absl::StrCat(expert.seed(), "/", expert.index()), Start(expert),
-               HumanBytes(static_cast<double>(expert.size_bytes())),
-               HumanAge(expert.create_time().seconds(), now),
-               HumanAge(expert.use_time().seconds(), now), UsedBy(expert)});
+    std::vector<std::string> row = {ShortExpertName(expert.name()), dataset,
+                                    expert.network()};
+    if (!narrow) {
+      row.insert(
+          row.end(),
+          {absl::StrCat(expert.training().epochs()), Optimizer(expert),
+           absl::StrCat(expert.seed(), "/", expert.index()), Start(expert),
+           HumanAge(expert.create_time().seconds(), now)});
+    }
+    row.insert(row.end(),
+               {HumanBytes(static_cast<double>(expert.size_bytes())),
+                HumanAge(expert.use_time().seconds(), now), UsedBy(expert)});
+    table.Add(std::move(row));
   }
   return table.ToString(columns);
 }

@@ -46,7 +46,7 @@ TEST(ExpertTable, IsALineEachWithAShortNameThatEveryVerbTakes) {
   v1::Expert expert = MakeExpert();
   std::string text = ExpertTable({expert}, absl::FromUnixSeconds(1060), 0);
   EXPECT_THAT(text, HasSubstr("aaaaaaaaaaaa-2   cifar-10/zca   "
-                              "convnet-d3-w128-instance   gsam"));
+                              "convnet-d3-w128-instance   50       gsam"));
   EXPECT_THAT(text, HasSubstr("random"));
   EXPECT_THAT(text, HasSubstr("65.0MiB"));
   expert.mutable_start()->set_trained(true);
@@ -56,6 +56,9 @@ TEST(ExpertTable, IsALineEachWithAShortNameThatEveryVerbTakes) {
   text = ExpertTable({expert}, absl::FromUnixSeconds(1060), 0);
   EXPECT_THAT(text, HasSubstr("after 1 segment"));
   EXPECT_THAT(text, HasSubstr("j1 (+1)"));
+  text = ExpertTable({expert}, absl::FromUnixSeconds(1060), 80);
+  EXPECT_THAT(text, HasSubstr("j1 (+1)"));
+  EXPECT_THAT(text, HasSubstr("65.0MiB"));
 }
 
 TEST(DescribeExpert, ShowsWhatItsKeyIsMadeOf) {
