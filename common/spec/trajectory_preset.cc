@@ -57,8 +57,9 @@ const std::vector<Method>& Methods() {
        "Cazenavette et al. 2022 (MTT), its author's parameters in DC-bench",
        "Cazenavette et al. 2022 (MTT), table of the released code", &MttRows()},
       {Kind::kFtd, "ftd", "FTD",
-       "Du et al. 2023 (FTD), parameter table of the released code", "",
-       &FtdRows()},
+       "Du et al. 2023 (FTD), parameter table of the released code; ImageNet "
+       "subsets: its author's answer to a question",
+       "", &FtdRows()},
       {Kind::kTesla, "tesla", "TESLA",
        "Cui et al. 2023 (TESLA), commands of the released code, whose "
        "gradient is half of the estimator's: its image learning rate is "
@@ -233,8 +234,7 @@ void SetQuick(Kind kind, v1::JobSpec* spec) {
   spec->mutable_evaluation()->set_epochs(300);
 }
 
-constexpr char kQuickSummary[] =
-    ", for a CPU: minutes to an hour on two cores with network.width 32";
+constexpr char kQuickSummary[] = ", for a CPU with network.width 32";
 
 std::string Summary(const std::string& title, const PublishedRow& published) {
   std::string summary =
