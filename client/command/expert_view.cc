@@ -18,8 +18,6 @@ namespace dasm {
 namespace {
 
 constexpr size_t kShownDigits = 12;
-// From here on a line has room for all columns.
-constexpr int kWideColumns = 132;
 
 std::string Lower(absl::string_view enum_name, absl::string_view prefix) {
   absl::ConsumePrefix(&enum_name, prefix);

@@ -1,6 +1,7 @@
 // dasmctl explain: what a job file means, before anything runs.
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -118,16 +119,28 @@ std::string After(const v1::PlannedTask& task) {
 std::string TaskTable(const v1::ExplainJobResponse& response, int columns) {
   std::vector<std::string> ids;
   for (const v1::PlannedTask& task : response.tasks()) ids.push_back(task.id());
-  Table table({"TASK", "KIND", "RANKS", "STEPS", "ARITHMETIC", "MEMORY",
-               "ARTIFACTS", "REDUCED/STEP", "AFTER"});
-  table.set_flexible("AFTER");
+  const bool narrow = columns > 0 && columns < kWideColumns;
+  Table table(
+      narrow ? std::vector<std::string>{"TASK", "KIND", "STEPS", "ARITHMETIC",
+                                        "MEMORY", "ARTIFACTS"}
+             : std::vector<std::string>{"TASK", "KIND", "RANKS", "STEPS",
+                                        "ARITHMETIC", "MEMORY", "ARTIFACTS",
+                                        "REDUCED/STEP", "AFTER"});
+  table.set_flexible(narrow ? "KIND" : "AFTER");
+  const auto add = [&](std::vector<std::string> row) {
+    if (narrow) {
+      row.resize(7);
+      row.erase(row.begin() + 2);
+    }
+    table.Add(std::move(row));
+  };
   for (const TaskGroup& group : GroupTasks(ids)) {
     const v1::PlannedTask& first =
         response.tasks(static_cast<int>(group.members.front()));
-    table.Add(Row(group.label, first.kind(), first.ranks(), After(first),
-                  SumOf(response, group)));
+    add(Row(group.label, first.kind(), first.ranks(), After(first),
+            SumOf(response, group)));
   }
-  table.Add(Row("total", "", 0, "", response.total()));
+  add(Row("total", "", 0, "", response.total()));
   return table.ToString(columns);
 }
 

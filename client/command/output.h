@@ -19,6 +19,9 @@ enum class OutputFormat { kTable, kJson, kYaml, kName };
 // INVALID_ARGUMENT (field "output") for anything but table, json, yaml, name.
 absl::StatusOr<OutputFormat> ParseOutputFormat(const std::string& text);
 
+// Terminals below this width get the columns that matter most.
+inline constexpr int kWideColumns = 132;
+
 // Columns as wide as their widest cell; the last one is not padded.
 class Table {
  public:
