@@ -27,6 +27,7 @@ TEST_F(AgentTest, RunsWhatIsAssignedAndCommitsItsResult) {
   input->set_input("dataset");
   input->set_digest(dataset);
   input->set_size_bytes(7);
+  assignment.set_checkpoint_steps(50);
   coordinator_.Want(Only(assignment));
   Start();
   ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
@@ -35,6 +36,7 @@ TEST_F(AgentTest, RunsWhatIsAssignedAndCommitsItsResult) {
   const TaskFile task = ReadTask(3);
   EXPECT_EQ(*LocalFileSystem()->Read(task.inputs().at("dataset")), "dataset");
   EXPECT_EQ(task.fence(), 3);
+  EXPECT_EQ(task.checkpoint_steps(), 50);
 
   FinishWithOutput(3, "images");
   ASSERT_TRUE(coordinator_.AwaitRequest(IsIdle, kLong));

@@ -302,6 +302,21 @@ TEST(JobManager, ASharedTaskRunsAtTheHighestPriorityOfItsJobs) {
   EXPECT_EQ(next.action.key, rig.GetTask(low, "prepare").task.action_key);
 }
 
+TEST(JobManager, ASharedTaskIsCheckpointedAsOftenAsAnyOfItsJobsAsks) {
+  Rig rig;
+  ScriptedWorker worker(&rig, "w");
+  v1::JobSpec spec = Rig::Spec();
+  rig.Submit(spec);  // by time only
+  spec.mutable_resources()->set_checkpoint_interval(7);
+  spec.mutable_resources()->set_checkpoint_steps(50);
+  rig.Submit(spec);
+  spec.mutable_resources()->set_checkpoint_steps(500);
+  rig.Submit(spec);
+  const WorkOrder order = Only(&worker);
+  EXPECT_EQ(order.action.checkpoint_steps, 50);
+  EXPECT_FLOAT_EQ(order.action.checkpoint_interval, 0.2);
+}
+
 TEST(JobManager, AFinishedResultServesTheNextJobWithoutRunningAnything) {
   Rig rig;
   ScriptedWorker worker(&rig, "w", 2);
