@@ -57,5 +57,23 @@ TEST(OneStepObserver, StopsAfterTheFirstStep) {
   EXPECT_EQ(observer.Poll(), TaskObserver::Wish::kStop);
 }
 
+TEST(FittingGroupAdvice, OfAStudentIsItsGroupUnlessNoneHelps) {
+  MatchTrajectoriesParameters parameters;
+  parameters.execution.train_group = 64;
+  const auto run = [](const TaskParameters& smaller) {
+    const ExecutionSpec& execution =
+        std::get<MatchTrajectoriesParameters>(smaller).execution;
+    return execution.micro_batch > 20 ? TooLarge() : absl::OkStatus();
+  };
+  EXPECT_THAT(FittingGroupAdvice(parameters, run),
+              HasSubstr("execution.micro_batch"));
+  parameters.matching.estimator = Estimator::kFullGraph;
+  EXPECT_THAT(FittingGroupAdvice(parameters, run), HasSubstr("step_adjoint"));
+  parameters.matching.estimator = Estimator::kStepAdjoint;
+  parameters.network.norm = Norm::kBatch;
+  EXPECT_THAT(FittingGroupAdvice(parameters, run),
+              HasSubstr("matching.trajectory.batch"));
+}
+
 }  // namespace
 }  // namespace dasm

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <memory>
 #include <utility>
 
@@ -154,6 +155,22 @@ void TrajectoryDistiller::KeepSnapshot(const TrajectoryState& state) {
   }
 }
 
+void TrajectoryDistiller::Report(int64_t iteration,
+                                 const TrajectoryFigures& figures) const {
+  // A series has finite points; the curves have the others too.
+  const auto point = [&](const char* series, double value) {
+    if (std::isfinite(value)) {
+      context_.observer->Point(series, iteration, value);
+    }
+  };
+  point("matching_loss", figures.loss);
+  point("step_size", figures.step_size);
+  point("gradient_norm", figures.gradient_norm);
+  context_.observer->Progress(iteration, spec_.iterations,
+                              std::isfinite(figures.loss) ? figures.loss : 0,
+                              "matching_loss");
+}
+
 TrajectoryDistiller::Result TrajectoryDistiller::Finish(
     const SetData& start, const TrajectoryState& state) const {
   Result result;
@@ -227,12 +244,7 @@ absl::StatusOr<TrajectoryDistiller::Result> TrajectoryDistiller::Run(
         state.iteration % spec_.snapshot_interval == 0) {
       KeepSnapshot(state);
     }
-    context_.observer->Point("matching_loss", state.iteration, figures->loss);
-    context_.observer->Point("step_size", state.iteration, figures->step_size);
-    context_.observer->Point("gradient_norm", state.iteration,
-                             figures->gradient_norm);
-    context_.observer->Progress(state.iteration, total, figures->loss,
-                                "matching_loss");
+    Report(state.iteration, *figures);
   }
   DASM_RETURN_IF_ERROR(ProbeIfDue(state));
   return Finish(start, state);

@@ -57,6 +57,7 @@ class TrajectoryDistiller {
   absl::Status Save(const TrajectoryState& state) const;
   absl::Status ProbeIfDue(const TrajectoryState& state);
   void KeepSnapshot(const TrajectoryState& state);
+  void Report(int64_t iteration, const TrajectoryFigures& figures) const;
   Result Finish(const SetData& start, const TrajectoryState& state) const;
 
   const TaskContext& context_;
