@@ -9,7 +9,8 @@
 namespace dasm {
 namespace {
 
-constexpr int64_t kExchangeBytes = int64_t{64} << 20;
+// So little that memory does not grow with the number of steps.
+constexpr int64_t kExchangeBytes = int64_t{8} << 20;
 
 at::Tensor IndexTensor(const std::vector<int64_t>& indices, at::Device device) {
   return at::tensor(at::ArrayRef<int64_t>(indices), at::kLong).to(device);

@@ -18,7 +18,7 @@
 //
 // Sharding: a batch is cut into groups of images which ranks share; an
 // all-reduce of P + 1 values a step and pass, and one exchange of the gradient
-// rows of as many steps as fit into 64 MiB. The same bits for any number of
+// rows of as many steps as fit into 8 MiB. The same bits for any number of
 // ranks.
 //
 // Shapes: P parameters, M images; float32 or float64, that of `start`.
