@@ -6,7 +6,8 @@
 //   either one network (slices of a [P] vector, images [N, C, H, W]) or K
 //   (slices of [K, P], images [K, N, C, H, W], buffers [K, B]); results have
 //   the leading K where the images have it. K networks at once give the bits
-//   of K calls.
+//   of K calls, for two images or more: a matrix-vector product's bits depend
+//   on the alignment of the matrix.
 // Units: images are normalised (mean 0, standard deviation 1 per channel).
 // Numerics: any floating dtype; device and dtype are those of the inputs.
 //   Differentiable twice.

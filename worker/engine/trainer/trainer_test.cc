@@ -277,6 +277,92 @@ TEST(Trainer, QueuedStepIsTheStepWithoutItsCheck) {
   }
 }
 
+// The update of TrainStep made by hand of two calls, as GSAM does.
+TEST(Trainer, GradientIsThatOfTheBatchAndChangesNothing) {
+  const TensorSource source = TinySource(9);
+  StepOptions options;
+  options.augmentation = {AugmentationFlavour::kDsa, {kColor, kCrop, kFlip}};
+  for (Norm norm : {Norm::kInstance, Norm::kBatch}) {
+    const auto network = TinyNetwork(norm);
+    SingleProcessCollective collective;
+    Trainer trainer(network.get(), Groups(4), 1, "test", &collective);
+    TrainingState state = trainer.Start();
+    const TrainingState before = state.Clone();
+    const auto gradient = [&](const at::Tensor& parameters) {
+      const auto batch = trainer.Gradient(source, Indices(9), options, {3, 1},
+                                          parameters, state.buffers, 5);
+      EXPECT_TRUE(batch.ok()) << batch.status();
+      return *batch;
+    };
+    const BatchGradient first = gradient(state.parameters);
+    const BatchGradient again = gradient(state.parameters);
+    EXPECT_TRUE(first.gradient.equal(again.gradient));
+    EXPECT_EQ(first.signal.item<double>(), 5);
+    EXPECT_FALSE(
+        first.gradient.equal(gradient(state.parameters * 1.01).gradient));
+    ExpectSameBits(state, before);
+
+    const auto step =
+        trainer.TrainStep(source, Indices(9), options, {3, 1}, &state);
+    ASSERT_TRUE(step.ok());
+    EXPECT_EQ(step->loss, first.loss.item<double>());
+    EXPECT_TRUE(state.buffers.equal(first.buffers));
+    EXPECT_EQ(state.buffers.equal(before.buffers), norm == Norm::kInstance);
+    EXPECT_TRUE(state.momentum.equal(first.gradient +
+                                     options.weight_decay * before.parameters));
+  }
+}
+
+TEST(Trainer, SoftTargetsAreTrainedTowards) {
+  const auto network = TinyNetwork();
+  const at::Tensor images = TestTensor({6, 2, 8, 8}).to(at::kFloat);
+  const at::Tensor targets =
+      TestTensor({6, kClasses}, 0.3).to(at::kFloat).mul(2).softmax(1);
+  const TensorSource soft(images, {0, 1, 2, 0, 1, 2}, targets);
+  SingleProcessCollective collective;
+  // Slices do not matter to a target.
+  Trainer trainer(network.get(), Groups(4), 1, "test", &collective);
+  TrainingState state = trainer.Start();
+  const std::vector<int64_t> batch = {5, 0, 3, 1, 4};
+  const auto result =
+      trainer.Gradient(soft, batch, {}, {}, state.parameters, state.buffers);
+  ASSERT_TRUE(result.ok()) << result.status();
+  const at::Tensor leaf = state.parameters.clone().requires_grad_();
+  const at::Tensor rows = at::tensor(batch, at::kLong);
+  const at::Tensor logits = network->Forward(
+      network->Slice(leaf), images.index_select(0, rows), BufferMode::kTrain);
+  const at::Tensor loss =
+      -(targets.index_select(0, rows) * logits.log_softmax(1)).sum() / 5;
+  EXPECT_NEAR(result->loss.item<double>(), loss.item<double>(), 1e-5);
+  EXPECT_TRUE(result->gradient.allclose(
+      torch::autograd::grad({loss}, {leaf}).front(), 1e-3, 1e-6));
+
+  // Certain labels are hard labels.
+  const at::Tensor certain =
+      at::one_hot(at::tensor({0, 1, 2, 0, 1, 2}, at::kLong), kClasses)
+          .to(at::kFloat);
+  const TensorSource hard(images, {0, 1, 2, 0, 1, 2});
+  const TensorSource sure(images, {0, 1, 2, 0, 1, 2}, certain);
+  const auto a =
+      trainer.Gradient(hard, batch, {}, {}, state.parameters, state.buffers);
+  const auto b =
+      trainer.Gradient(sure, batch, {}, {}, state.parameters, state.buffers);
+  EXPECT_TRUE(a->gradient.allclose(b->gradient, 1e-4, 1e-7));
+}
+
+TEST(Trainer, CutMixWithSoftTargetsIsRefused) {
+  const auto network = TinyNetwork();
+  const TensorSource soft(TestTensor({3, 2, 8, 8}).to(at::kFloat), {0, 1, 2},
+                          at::ones({3, kClasses}, at::kFloat) / kClasses);
+  SingleProcessCollective collective;
+  Trainer trainer(network.get(), Groups(4), 1, "test", &collective);
+  TrainingState state = trainer.Start();
+  StepOptions options;
+  options.cutmix = 0.5;
+  const auto result = trainer.TrainStep(soft, Indices(3), options, {}, &state);
+  EXPECT_EQ(FieldOf(result.status()), "evaluation.cutmix");
+}
+
 TEST(Trainer, DrawsDependOnSeedAndPrefix) {
   const auto network = TinyNetwork();
   SingleProcessCollective collective;
@@ -294,7 +380,7 @@ TEST(Trainer, DrawsDependOnSeedAndPrefix) {
 
 TEST(Trainer, ResumedRunEndsWithTheSameBits) {
   const TensorSource source = TinySource(21);
-  for (Recipe recipe_kind : {Recipe::kIdc, Recipe::kDc}) {
+  for (Recipe recipe_kind : {Recipe::kIdc, Recipe::kDc, Recipe::kTrajectory}) {
     TrainingRecipe recipe = IdcRecipe(10);
     recipe.recipe = recipe_kind;
     for (Norm norm : {Norm::kInstance, Norm::kBatch}) {
@@ -495,26 +581,47 @@ TEST(LearningRate, FallsAtTheStepsOfItsRecipe) {
   EXPECT_DOUBLE_EQ(LearningRate(recipe, 59, 7), 0.001);
 }
 
-TEST(Trainer, DcForgetsItsMomentumAtHalf) {
+TEST(DropStep, OfTheTrajectoryRecipeFollowsTheLastFullPass) {
+  TrainingRecipe recipe;
+  recipe.recipe = Recipe::kTrajectory;
+  recipe.learning_rate = 0.02;
+  const auto drop = [&](int steps, int64_t batches) {
+    recipe.steps = steps;
+    return DropStep(recipe, batches);
+  };
+  // 1001 passes: passes 0 .. 501 at the full rate.
+  EXPECT_EQ(drop(1001, 1), 502);
+  EXPECT_EQ(drop(7 * 1001, 7), 7 * 502);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 7 * 502 - 1, 7), 0.02);
+  EXPECT_DOUBLE_EQ(LearningRate(recipe, 7 * 502, 7), 0.002);
+  // A pass that was only begun is one.
+  EXPECT_EQ(drop(7 * 1000 + 1, 7), 7 * 502);
+  EXPECT_EQ(drop(4, 1), 3);
+  EXPECT_EQ(drop(3, 1), 3);  // after the last
+  EXPECT_EQ(drop(1, 1), 2);
+}
+
+// After `last_full_step` steps of a batch of 8 the momentum starts again: the
+// next step is a tenth of the rate times the plain gradient of all images.
+void ExpectFreshMomentumAfter(int64_t last_full_step, TrainingRecipe recipe) {
   const TensorSource source = TinySource(8);
   const auto network = TinyNetwork();
   SingleProcessCollective collective;
-  TrainingRecipe recipe = IdcRecipe(4);
-  recipe.recipe = Recipe::kDc;
   recipe.augmentation = {};
   recipe.cutmix = 0;
   recipe.weight_decay = 0;
   Trainer trainer(network.get(), Groups(8), 1, "test", &collective);
   TrainingState state = trainer.Start();
-  at::Tensor at_half;
+  at::Tensor before;
+  bool seen = false;
   TrainHooks hooks;
   hooks.progress = [&](int64_t step, double) {
-    if (step == 2) at_half = state.parameters.clone();
-    if (step != 3) return;
-    // The third step is lr / 10 times the plain gradient.
-    const at::Tensor moved = at_half - state.parameters;
+    if (step == last_full_step) before = state.parameters.clone();
+    if (step != last_full_step + 1) return;
+    seen = true;
+    const at::Tensor moved = before - state.parameters;
     EXPECT_TRUE(moved.allclose(0.001 * state.momentum, 1e-3, 1e-7));
-    const at::Tensor leaf = at_half.clone().requires_grad_();
+    const at::Tensor leaf = before.clone().requires_grad_();
     const at::Tensor loss = at::cross_entropy_loss(
         network->Forward(network->Slice(leaf), source.Normalised(Indices(8)),
                          BufferMode::kTrain),
@@ -523,6 +630,20 @@ TEST(Trainer, DcForgetsItsMomentumAtHalf) {
         torch::autograd::grad({loss}, {leaf}).front(), 1e-3, 1e-5));
   };
   ASSERT_TRUE(trainer.Train(recipe, source, hooks, &state).ok());
+  EXPECT_TRUE(seen);
+}
+
+TEST(Trainer, DcForgetsItsMomentumAtHalf) {
+  TrainingRecipe recipe = IdcRecipe(4);
+  recipe.recipe = Recipe::kDc;
+  ExpectFreshMomentumAfter(2, recipe);
+}
+
+TEST(Trainer, TrajectoryForgetsItsMomentumBehindTheMiddle) {
+  // A batch a pass; E = 4: pass 4 / 2 + 1 = 3, the fourth, is the last.
+  TrainingRecipe recipe = IdcRecipe(5);
+  recipe.recipe = Recipe::kTrajectory;
+  ExpectFreshMomentumAfter(4, recipe);
 }
 
 TEST(StepOptions, AugmentationFollowsTheRecipe) {
@@ -540,6 +661,14 @@ TEST(StepOptions, AugmentationFollowsTheRecipe) {
   EXPECT_FALSE(options.dc_mnist);
   EXPECT_EQ(options.augmentation.flavour, AugmentationFlavour::kDsa);
   EXPECT_EQ(options.augmentation.operations.size(), 4);
+  EXPECT_FALSE(options.augmentation.align_corners);
+  recipe.recipe = Recipe::kTrajectory;
+  recipe.augmentation = {kCrop, kScale, kRotate};
+  options = StepOptionsFor(recipe, 0, 7);
+  EXPECT_FALSE(options.dc_mnist);
+  EXPECT_EQ(options.augmentation.flavour, AugmentationFlavour::kDsa);
+  EXPECT_TRUE(options.augmentation.align_corners);
+  EXPECT_EQ(options.augmentation.operations.size(), 3);
 }
 
 TEST(TrainingState, AnotherNetworksCheckpointIsRefused) {
