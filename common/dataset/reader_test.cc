@@ -113,7 +113,7 @@ TEST(ReadDataset, ValidationTakesAShareOfEachClass) {
 TEST(ReadDataset, ValidationOfTooFewImagesIsRefused) {
   PrepareDatasetParameters parameters = Parameters("idx");
   parameters.validation = 0.2;  // of two images a class
-  ExpectBadData(ReadDataset(parameters, IdxFiles().Write()), "train-images",
+  ExpectBadData(ReadDataset(parameters, IdxFiles().Write()), "train-labels",
                 "dataset.validation");
 }
 
