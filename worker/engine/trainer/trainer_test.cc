@@ -308,8 +308,8 @@ TEST(Trainer, GradientIsThatOfTheBatchAndChangesNothing) {
     EXPECT_EQ(step->loss, first.loss.item<double>());
     EXPECT_TRUE(state.buffers.equal(first.buffers));
     EXPECT_EQ(state.buffers.equal(before.buffers), norm == Norm::kInstance);
-    EXPECT_TRUE(state.momentum.equal(first.gradient +
-                                     options.weight_decay * before.parameters));
+    EXPECT_TRUE(state.momentum.equal(
+        first.gradient.add(before.parameters, options.weight_decay)));
   }
 }
 
