@@ -39,34 +39,33 @@ class SymmetricTiles {
     }
   }
 
-  // All tiles by rank and one another, put together. `compute` returns the
-  // [rows.size, columns.size] tile on the runner's device.
+  // [tiles, tile^2], on every rank. `compute` returns the [rows.size,
+  // columns.size] tile on the runner's device.
   using Compute = absl::FunctionRef<at::Tensor(Range rows, Range columns)>;
   absl::StatusOr<at::Tensor> Gather(const ShardRunner& runner,
                                     at::ScalarType dtype,
                                     Compute compute) const {
-    DASM_ASSIGN_OR_RETURN(
-        const at::Tensor shards,
-        runner.Gather(static_cast<int64_t>(pairs_.size()), tile_ * tile_, dtype,
-                      [&](int64_t shard, const at::Tensor& row) {
-                        const auto& [rows, columns] = pairs_[shard];
-                        row.zero_();
-                        row.narrow(0, 0, rows.size * columns.size)
-                            .view({rows.size, columns.size})
-                            .copy_(compute(rows, columns));
-                      }));
+    return runner.Gather(
+        static_cast<int64_t>(pairs_.size()), tile_ * tile_, dtype,
+        [&](int64_t shard, const at::Tensor& row) {
+          const auto& [rows, columns] = pairs_[shard];
+          row.zero_();
+          View(row, rows, columns).copy_(compute(rows, columns));
+        });
+  }
+
+  // The [D, D] matrix of gathered tiles.
+  at::Tensor Assemble(const at::Tensor& shards) const {
     at::Tensor whole = at::empty({dimensions_, dimensions_}, shards.options());
+    const auto put = [&whole](Range at, Range across, const at::Tensor& from) {
+      whole.narrow(0, at.begin, at.size)
+          .narrow(1, across.begin, across.size)
+          .copy_(from);
+    };
     for (size_t shard = 0; shard < pairs_.size(); ++shard) {
       const auto& [rows, columns] = pairs_[shard];
-      const at::Tensor tile = shards[static_cast<int64_t>(shard)]
-                                  .narrow(0, 0, rows.size * columns.size)
-                                  .view({rows.size, columns.size});
-      const auto put = [&whole](Range at, Range across,
-                                const at::Tensor& from) {
-        whole.narrow(0, at.begin, at.size)
-            .narrow(1, across.begin, across.size)
-            .copy_(from);
-      };
+      const at::Tensor tile =
+          View(shards[static_cast<int64_t>(shard)], rows, columns);
       put(rows, columns, tile);
       if (rows.begin != columns.begin) put(columns, rows, tile.t());
     }
@@ -74,6 +73,10 @@ class SymmetricTiles {
   }
 
  private:
+  static at::Tensor View(const at::Tensor& row, Range rows, Range columns) {
+    return row.narrow(0, 0, rows.size * columns.size)
+        .view({rows.size, columns.size});
+  }
   Range At(int64_t i) const {
     return {i * tile_, std::min(tile_, dimensions_ - i * tile_)};
   }
@@ -126,11 +129,12 @@ at::Tensor SumOfBytes(const ByteImages& images) {
   return at::tensor(sums, at::kLong).to(at::kDouble);
 }
 
-// Eigenvalues (ascending, not below 0) and eigenvectors, found by rank 0.
-absl::StatusOr<std::pair<at::Tensor, at::Tensor>> Eigen(at::Tensor covariance,
+// Eigenvalues (ascending, not below 0) and eigenvectors, found by rank 0, which
+// alone has the matrix.
+absl::StatusOr<std::pair<at::Tensor, at::Tensor>> Eigen(int64_t dimensions,
+                                                        at::Tensor covariance,
                                                         Collective* collective,
                                                         at::Device device) {
-  const int64_t dimensions = covariance.size(0);
   // Values in row 0: one message.
   at::Tensor message = at::empty({dimensions + 1, dimensions}, at::kDouble);
   if (collective->rank() == 0) {
@@ -169,7 +173,7 @@ absl::StatusOr<ZcaFit> FitZca(const ByteImages& images,
   // With integers S and s: Cov = (N S - s s^T) / (N (N - 1) 255^2). Numerators
   // are exact: below 2^53 up to some 700,000 images.
   DASM_ASSIGN_OR_RETURN(
-      at::Tensor covariance,
+      at::Tensor shards,
       tiles.Gather(runner, at::kDouble, [&](Range rows, Range columns) {
         at::Tensor tile =
             SumOfProducts(images, options.chunk, rows, columns, device);
@@ -178,17 +182,25 @@ absl::StatusOr<ZcaFit> FitZca(const ByteImages& images,
                             sum.narrow(0, columns.begin, columns.size)));
         return tile.div_(count * (count - 1) * 255 * 255);
       }));
+  at::Tensor covariance;
+  if (runner.rank() == 0) covariance = tiles.Assemble(shards);
+  shards.reset();
   DASM_ASSIGN_OR_RETURN(const auto eigen,
-                        Eigen(std::move(covariance), collective, device));
+                        Eigen(images.shape().elements(), std::move(covariance),
+                              collective, device));
   const auto& [values, vectors] = eigen;
   const at::Tensor root = (values + options.epsilon).sqrt();
 
   ZcaFit fit;
-  const auto matrix = [&](const at::Tensor& diagonal) {
-    return tiles.Gather(runner, at::kFloat, [&](Range rows, Range columns) {
-      return at::mm(vectors.narrow(0, rows.begin, rows.size) * diagonal,
-                    vectors.narrow(0, columns.begin, columns.size).t());
-    });
+  const auto matrix =
+      [&](const at::Tensor& diagonal) -> absl::StatusOr<at::Tensor> {
+    DASM_ASSIGN_OR_RETURN(
+        const at::Tensor of_ranks,
+        tiles.Gather(runner, at::kFloat, [&](Range rows, Range columns) {
+          return at::mm(vectors.narrow(0, rows.begin, rows.size) * diagonal,
+                        vectors.narrow(0, columns.begin, columns.size).t());
+        }));
+    return tiles.Assemble(of_ranks);
   };
   DASM_ASSIGN_OR_RETURN(fit.zca.whiten, matrix(root.reciprocal()));
   DASM_ASSIGN_OR_RETURN(fit.zca.unwhiten, matrix(root));
