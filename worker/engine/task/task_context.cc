@@ -11,7 +11,6 @@
 #include "common/base/random_stream.h"
 #include "common/base/status_macros.h"
 #include "worker/engine/dataset/tensor_view.h"
-#include "worker/engine/parameterization/multi_formation.h"
 
 namespace dasm {
 
@@ -77,17 +76,6 @@ absl::StatusOr<SetData> LoadUnion(const TaskFiles& files,
   }
   if (sets.empty()) return InputPath(files, prefix + ".1").status();
   return ConcatenateSets(sets);
-}
-
-std::unique_ptr<ImageSource> DecodeSet(const SetData& set,
-                                       const ImageData& data) {
-  const MultiFormation formation(set.factor);
-  const at::Tensor labels = formation.DecodeLabels(set.labels).contiguous();
-  const int64_t* first = labels.data_ptr<int64_t>();
-  at::Tensor images = formation.Decode(set.images);
-  if (!set.preprocessed) images = data.normalization().Apply(images);
-  return std::make_unique<TensorSource>(
-      images.contiguous(), std::vector<int64_t>(first, first + labels.numel()));
 }
 
 uint64_t DerivedSeed(uint64_t seed, std::string_view purpose, uint32_t index) {

@@ -49,11 +49,6 @@ absl::Status CheckSet(const SetData& set, const ImageData& data,
 absl::StatusOr<SetData> LoadUnion(const TaskFiles& files,
                                   const std::string& prefix,
                                   const ImageData& data);
-// Decoded with the set's factor, and normalised unless it is in preprocessed
-// space; on the host.
-std::unique_ptr<ImageSource> DecodeSet(const SetData& set,
-                                       const ImageData& data);
-
 // Another seed for each (seed, purpose, index): tasks that share a job's seed
 // draw from streams of their own.
 uint64_t DerivedSeed(uint64_t seed, std::string_view purpose, uint32_t index);
