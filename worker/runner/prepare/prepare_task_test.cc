@@ -135,6 +135,26 @@ TEST_F(PrepareTask, NormalisedPixelsAreMappedBackAndNotClamped) {
                           static_cast<float>(double{.1f} * 0.5 + 0.25), 1.75f));
 }
 
+TEST_F(PrepareTask, WhitenedArraysAreTakenAsTheyAre) {
+  const std::vector<float> images(12, 0.5f);
+  const std::vector<int64_t> labels = {0, 1, 2};
+  ASSERT_TRUE(WriteSafetensors(
+                  dataset_,
+                  {{"train_images", {DType::kF32, {3, 1, 2, 2}, images.data()}},
+                   {"train_labels", {DType::kI64, {3}, labels.data()}}},
+                  {{"classes", R"(["a", "b", "c"])"},
+                   {"mean", "[0.25]"},
+                   {"std", "[0.5]"},
+                   {"preprocessing", "zca"}})
+                  .ok());
+  ASSERT_TRUE(Import({-2, 0, .1f, 3}, {1}, PixelSpace::kNormalized).ok());
+  const auto file = SafetensorsFile::Open(folder_.At("set"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_THAT(Values<float>(**file, "images", DType::kF32, 4),
+              ElementsAre(-2, 0, .1f, 3));
+  EXPECT_EQ((*file)->metadata().at("space"), "preprocessed");
+}
+
 TEST_F(PrepareTask, PixelsOutOfRangeAreRefusedWithTheRemedy) {
   ExpectBadData(Import({0, 0, 0, 0, 0, 0, 1.5f, 0}, {0, 1}, PixelSpace::kPixel),
                 "images", "1.5 in image 1 is outside [0, 1]");
