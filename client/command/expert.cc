@@ -17,7 +17,7 @@
 namespace dasm {
 namespace {
 
-constexpr int kPage = 1000;
+constexpr int kLargestExpertPage = 1000;
 
 struct ExpertFilterOptions {
   std::string dataset;
@@ -56,30 +56,31 @@ struct ExpertFilterOptions {
   }
 };
 
-struct ListOptions {
+struct ExpertListOptions {
   ExpertFilterOptions filter;
   int limit = 50;
   std::string page_token;
 };
 
-struct VerifyOptions {
+struct ExpertVerifyOptions {
   std::vector<std::string> names;
   bool all = false;
 };
 
-struct PruneOptions {
+struct ExpertPruneOptions {
   ExpertFilterOptions filter;
   std::vector<std::string> names;
   bool all = false;
   bool dry_run = false;
 };
 
-std::string FullName(const std::string& name) {
+std::string FullExpertName(const std::string& name) {
   return absl::StartsWith(name, "experts/") ? name
                                             : absl::StrCat("experts/", name);
 }
 
-absl::StatusOr<int> List(Context* context, const ListOptions& options) {
+absl::StatusOr<int> ListExperts(Context* context,
+                                const ExpertListOptions& options) {
   DASM_ASSIGN_OR_RETURN(const OutputFormat format, context->format());
   DASM_ASSIGN_OR_RETURN(Stubs * stubs, context->Connect());
   v1::ListExpertsRequest request;
@@ -115,11 +116,11 @@ absl::StatusOr<int> List(Context* context, const ListOptions& options) {
   return kExitOk;
 }
 
-absl::StatusOr<int> Describe(Context* context, const std::string& name) {
+absl::StatusOr<int> DescribeOne(Context* context, const std::string& name) {
   DASM_ASSIGN_OR_RETURN(const OutputFormat format, context->format());
   DASM_ASSIGN_OR_RETURN(Stubs * stubs, context->Connect());
   v1::GetExpertRequest request;
-  request.set_name(FullName(name));
+  request.set_name(FullExpertName(name));
   DASM_ASSIGN_OR_RETURN(const v1::Expert expert,
                         Call(*context, stubs->experts.get(),
                              &v1::ExpertService::Stub::GetExpert, request));
@@ -141,11 +142,11 @@ absl::StatusOr<int> Describe(Context* context, const std::string& name) {
 }
 
 // Every name that there is, page after page.
-absl::StatusOr<std::vector<std::string>> AllNames(Context* context,
-                                                  Stubs* stubs) {
+absl::StatusOr<std::vector<std::string>> AllExpertNames(Context* context,
+                                                        Stubs* stubs) {
   std::vector<std::string> names;
   v1::ListExpertsRequest request;
-  request.set_page_size(kPage);
+  request.set_page_size(kLargestExpertPage);
   do {
     DASM_ASSIGN_OR_RETURN(const v1::ListExpertsResponse response,
                           Call(*context, stubs->experts.get(),
@@ -158,17 +159,18 @@ absl::StatusOr<std::vector<std::string>> AllNames(Context* context,
   return names;
 }
 
-absl::StatusOr<int> Verify(Context* context, const VerifyOptions& options) {
+absl::StatusOr<int> VerifyExperts(Context* context,
+                                  const ExpertVerifyOptions& options) {
   if (options.names.empty() != options.all) {
     return InvalidField("expert", "name experts, or give --all");
   }
   DASM_ASSIGN_OR_RETURN(Stubs * stubs, context->Connect());
   std::vector<std::string> names;
   for (const std::string& name : options.names) {
-    names.push_back(FullName(name));
+    names.push_back(FullExpertName(name));
   }
   if (options.all) {
-    DASM_ASSIGN_OR_RETURN(names, AllNames(context, stubs));
+    DASM_ASSIGN_OR_RETURN(names, AllExpertNames(context, stubs));
   }
   int bad = 0;
   for (const std::string& name : names) {
@@ -190,11 +192,12 @@ absl::StatusOr<int> Verify(Context* context, const VerifyOptions& options) {
                    "again"));
 }
 
-absl::StatusOr<int> Prune(Context* context, const PruneOptions& options) {
+absl::StatusOr<int> PruneExperts(Context* context,
+                                 const ExpertPruneOptions& options) {
   DASM_ASSIGN_OR_RETURN(const OutputFormat format, context->format());
   v1::PruneExpertsRequest request;
   for (const std::string& name : options.names) {
-    request.add_names(FullName(name));
+    request.add_names(FullExpertName(name));
   }
   DASM_ASSIGN_OR_RETURN(std::string filter,
                         options.filter.ToFilter(absl::Now()));
@@ -241,32 +244,32 @@ void AddExpert(CLI::App* app, Context* context) {
   noun->require_subcommand(1);
   noun->fallthrough();
 
-  auto list = std::make_shared<ListOptions>();
+  auto list = std::make_shared<ExpertListOptions>();
   CLI::App* verb = noun->add_subcommand("list", "List experts, newest first");
   verb->footer(
       "Example: dasmctl expert list --network convnet-d3-w128-instance");
   list->filter.AddTo(verb);
   verb->add_option("--limit", list->limit, "Experts a page")
-      ->check(CLI::Range(1, kPage));
+      ->check(CLI::Range(1, kLargestExpertPage));
   verb->add_option("--page-token", list->page_token, "As the last page ended");
-  context->Bind(verb, [=] { return List(context, *list); });
+  context->Bind(verb, [=] { return ListExperts(context, *list); });
 
   auto name = std::make_shared<std::string>();
   verb = noun->add_subcommand("describe",
                               "Show an expert's parameters and parents");
   verb->footer("Example: dasmctl expert describe 1a2b3c4d5e6f-1");
   verb->add_option("expert", *name, "Expert, as a list names it")->required();
-  context->Bind(verb, [=] { return Describe(context, *name); });
+  context->Bind(verb, [=] { return DescribeOne(context, *name); });
 
-  auto verify = std::make_shared<VerifyOptions>();
+  auto verify = std::make_shared<ExpertVerifyOptions>();
   verb = noun->add_subcommand(
       "verify", "Hash stored experts again; damaged ones are quarantined");
   verb->footer("Example: dasmctl expert verify --all");
   verb->add_option("expert", verify->names, "Experts, as a list names them");
   verb->add_flag("--all", verify->all, "All of them");
-  context->Bind(verb, [=] { return Verify(context, *verify); });
+  context->Bind(verb, [=] { return VerifyExperts(context, *verify); });
 
-  auto prune = std::make_shared<PruneOptions>();
+  auto prune = std::make_shared<ExpertPruneOptions>();
   verb = noun->add_subcommand(
       "prune",
       "Remove experts, whole groups, that no live job uses; a later job trains "
@@ -277,7 +280,7 @@ void AddExpert(CLI::App* app, Context* context) {
   prune->filter.AddTo(verb);
   verb->add_flag("--all", prune->all, "All that no live job uses");
   verb->add_flag("--dry-run", prune->dry_run, "Only say what would go");
-  context->Bind(verb, [=] { return Prune(context, *prune); });
+  context->Bind(verb, [=] { return PruneExperts(context, *prune); });
 }
 
 }  // namespace dasm

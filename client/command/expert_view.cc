@@ -19,17 +19,18 @@ namespace {
 
 constexpr size_t kShownDigits = 12;
 
-std::string Lower(absl::string_view enum_name, absl::string_view prefix) {
+std::string LowerName(absl::string_view enum_name, absl::string_view prefix) {
   absl::ConsumePrefix(&enum_name, prefix);
   return absl::AsciiStrToLower(enum_name);
 }
 
-std::string Optimizer(const v1::Expert& expert) {
-  return Lower(v1::ExpertSpec::Optimizer_Name(expert.training().optimizer()),
-               "OPTIMIZER_");
+std::string OptimizerOf(const v1::Expert& expert) {
+  return LowerName(
+      v1::ExpertSpec::Optimizer_Name(expert.training().optimizer()),
+      "OPTIMIZER_");
 }
 
-std::string Start(const v1::Expert& expert) {
+std::string StartOf(const v1::Expert& expert) {
   const int segments = expert.start().segments_size();
   if (!expert.start().trained()) return "random";
   return absl::StrCat("after ", segments,
@@ -45,7 +46,7 @@ std::string UsedBy(const v1::Expert& expert) {
 }
 
 // The parts of a schedule that were given.
-std::string Schedule(const v1::DataSchedule& schedule) {
+std::string ScheduleOf(const v1::DataSchedule& schedule) {
   std::string text =
       absl::StrFormat("from %g of a class to all at epoch %d",
                       schedule.initial_share(), schedule.growth_epochs());
@@ -61,8 +62,8 @@ std::string Augmentations(const v1::ExpertSpec& training) {
   std::vector<std::string> names;
   for (int value : training.augmentation()) {
     names.push_back(
-        Lower(v1::Augmentation_Name(static_cast<v1::Augmentation>(value)),
-              "AUGMENTATION_"));
+        LowerName(v1::Augmentation_Name(static_cast<v1::Augmentation>(value)),
+                  "AUGMENTATION_"));
   }
   return absl::StrJoin(names, " ");
 }
@@ -121,8 +122,8 @@ std::string ExpertTable(const std::vector<v1::Expert>& experts, absl::Time now,
     if (!narrow) {
       row.insert(
           row.end(),
-          {absl::StrCat(expert.training().epochs()), Optimizer(expert),
-           absl::StrCat(expert.seed(), "/", expert.index()), Start(expert),
+          {absl::StrCat(expert.training().epochs()), OptimizerOf(expert),
+           absl::StrCat(expert.seed(), "/", expert.index()), StartOf(expert),
            HumanAge(expert.create_time().seconds(), now)});
     }
     row.insert(row.end(),
@@ -147,23 +148,24 @@ std::string DescribeExpert(const v1::Expert& expert, absl::Time now) {
   line("size", HumanBytes(static_cast<double>(expert.size_bytes())));
   line("data set", expert.dataset());
   line("preprocessing",
-       Lower(v1::DatasetSpec::Preprocessing_Name(expert.preprocessing()),
-             "PREPROCESSING_"));
+       LowerName(v1::DatasetSpec::Preprocessing_Name(expert.preprocessing()),
+                 "PREPROCESSING_"));
   line("network", expert.network());
   line("epochs", absl::StrCat(training.epochs()));
   line("optimizer",
        training.optimizer() == v1::ExpertSpec::OPTIMIZER_GSAM
            ? absl::StrFormat("gsam, rho %g, alpha %g", training.gsam_rho(),
                              training.gsam_alpha())
-           : Optimizer(expert));
+           : OptimizerOf(expert));
   line("batch", absl::StrCat(training.batch()));
   line("learning rate", absl::StrFormat("%g", training.learning_rate()));
   line("momentum", absl::StrFormat("%g", training.momentum()));
   line("weight decay", absl::StrFormat("%g", training.weight_decay()));
   line("augmentation", Augmentations(training));
-  if (training.has_schedule()) line("schedule", Schedule(training.schedule()));
+  if (training.has_schedule())
+    line("schedule", ScheduleOf(training.schedule()));
   line("seed", absl::StrCat(expert.seed(), ", expert ", expert.index()));
-  line("start", Start(expert));
+  line("start", StartOf(expert));
   for (const std::string& segment : expert.start().segments()) {
     line("  trained on", segment);
   }

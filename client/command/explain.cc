@@ -116,7 +116,7 @@ std::string After(const v1::PlannedTask& task) {
                        });
 }
 
-std::string TaskTable(const v1::ExplainJobResponse& response, int columns) {
+std::string PlanTable(const v1::ExplainJobResponse& response, int columns) {
   std::vector<std::string> ids;
   for (const v1::PlannedTask& task : response.tasks()) ids.push_back(task.id());
   const bool narrow = columns > 0 && columns < kWideColumns;
@@ -174,7 +174,7 @@ absl::StatusOr<int> Explain(Context* context, const ExplainOptions& options) {
     return kExitOk;
   }
   *context->out << Annotated(response) << "\n";
-  *context->out << TaskTable(response, context->columns());
+  *context->out << PlanTable(response, context->columns());
   if (response.has_scaling()) {
     *context->out << "\n" << ScalingTable(response.scaling());
   }

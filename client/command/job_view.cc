@@ -46,7 +46,7 @@ std::string Gangs(const v1::Job& job) {
   return text;
 }
 
-std::string Reason(const v1::Task& task) {
+std::string ReasonOfTask(const v1::Task& task) {
   if (task.cached()) return "cached";
   if (!task.failure().message().empty()) {
     return absl::StrCat(task.failure().failure_class(), ": ",
@@ -59,9 +59,9 @@ std::string Reason(const v1::Task& task) {
   return task.pending_reason();
 }
 
-std::vector<std::string> Row(const v1::Task& task) {
+std::vector<std::string> RowOf(const v1::Task& task) {
   return {LastPart(task.name()), task.kind(),   StateName(task.state()),
-          Progress(task),        task.worker(), Reason(task)};
+          Progress(task),        task.worker(), ReasonOfTask(task)};
 }
 
 // "37/100 done", "2 running, 61 waiting", and what the first of those that do
@@ -96,10 +96,10 @@ void AddGroup(const v1::Job& job, const TaskGroup& group, Table* table) {
               absl::StrCat(states[v1::Task::STATE_SUCCEEDED], "/",
                            group.members.size(), " done"),
               absl::StrJoin(parts, ", "), "", reason});
-  for (const v1::Task* task : failed) table->Add(Row(*task));
+  for (const v1::Task* task : failed) table->Add(RowOf(*task));
 }
 
-std::string TaskTable(const v1::Job& job, int columns) {
+std::string TasksOf(const v1::Job& job, int columns) {
   std::vector<std::string> ids;
   for (const v1::Task& task : job.tasks()) ids.push_back(LastPart(task.name()));
   Table table({"TASK", "KIND", "STATE", "PROGRESS", "WORKER", "REASON"});
@@ -108,7 +108,7 @@ std::string TaskTable(const v1::Job& job, int columns) {
     if (group.members.size() > 1) {
       AddGroup(job, group, &table);
     } else {
-      table.Add(Row(job.tasks(static_cast<int>(group.members.front()))));
+      table.Add(RowOf(job.tasks(static_cast<int>(group.members.front()))));
     }
   }
   return table.ToString(columns);
@@ -190,7 +190,7 @@ std::string DescribeJob(const v1::Job& job, absl::Time now, int columns) {
   line("tasks",
        absl::StrCat(job.tasks_done(), " of ", job.tasks_total(), " done"));
   if (job.tasks_size() == 0) return text;
-  return absl::StrCat(text, "\n", TaskTable(job, columns), Gangs(job));
+  return absl::StrCat(text, "\n", TasksOf(job, columns), Gangs(job));
 }
 
 }  // namespace dasm

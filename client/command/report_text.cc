@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "client/command/json_member.h"
 #include "client/command/output.h"
 #include "nlohmann/json.hpp"
 
@@ -15,13 +16,6 @@ namespace {
 
 // More networks than these are listed below each other.
 constexpr size_t kNetworksAbreast = 2;
-
-// null where `value` is no object or has no such member: files on a user's disk
-// may hold anything.
-nlohmann::json Member(const nlohmann::json& value, const std::string& name) {
-  return value.is_object() ? value.value(name, nlohmann::json())
-                           : nlohmann::json();
-}
 
 std::string PlusMinus(const nlohmann::json& accuracy) {
   const auto mean = Member(accuracy, "mean");

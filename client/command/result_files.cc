@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "client/command/json_member.h"
 #include "common/artifact/digest.h"
 #include "common/base/error.h"
 #include "common/base/file_system.h"
@@ -25,44 +26,37 @@ const std::map<std::string, std::string>& FileNames() {
   return *names;
 }
 
-// null where `value` is no object or has no such member: files on a user's disk
-// may hold anything.
-nlohmann::json MemberOf(const nlohmann::json& value, const std::string& name) {
-  return value.is_object() ? value.value(name, nlohmann::json())
-                           : nlohmann::json();
-}
-
 // What a job that matched trajectories has beside its set, by file name: the
 // curves of each segment, the ranges that were found, and the set of an earlier
 // iteration where the report says that it was chosen. Digests.
 std::map<std::string, nlohmann::json> MoreFiles(const nlohmann::json& manifest,
                                                 const nlohmann::json& report) {
   std::map<std::string, nlohmann::json> files;
-  const auto chosen = MemberOf(report, "snapshot");
-  for (const auto& task : MemberOf(manifest, "tasks")) {
-    const auto kind = MemberOf(task, "kind");
-    const auto outputs = MemberOf(task, "outputs");
+  const auto chosen = Member(report, "snapshot");
+  for (const auto& task : Member(manifest, "tasks")) {
+    const auto kind = Member(task, "kind");
+    const auto outputs = Member(task, "outputs");
     const auto add = [&](const std::string& output, const std::string& file) {
-      const auto digest = MemberOf(MemberOf(outputs, output), "digest");
+      const auto digest = Member(Member(outputs, output), "digest");
       if (digest.is_string()) files[file] = digest;
     };
     if (kind == MatchTrajectoriesParameters::kKind) {
-      const auto segment = MemberOf(MemberOf(task, "parameters"), "segment");
+      const auto segment = Member(Member(task, "parameters"), "segment");
       const int64_t number =
           segment.is_number_integer() ? segment.get<int64_t>() : 0;
       add("curves", absl::StrCat("curves-", number + 1, ".safetensors"));
-      const auto iteration = MemberOf(chosen, "iteration");
+      const auto iteration = Member(chosen, "iteration");
       if (!iteration.is_number_integer()) continue;
       const std::string snapshot =
           absl::StrCat("snapshot.", iteration.get<int64_t>());
-      if (MemberOf(MemberOf(outputs, snapshot), "digest") ==
-          MemberOf(chosen, "digest")) {
+      if (Member(Member(outputs, snapshot), "digest") ==
+          Member(chosen, "digest")) {
         add(snapshot, absl::StrCat("snapshot-", iteration.get<int64_t>(),
                                    ".safetensors"));
       }
     } else if (kind == FindRangeParameters::kKind) {
       // "range", of a later segment "range-K".
-      const auto id = MemberOf(task, "id");
+      const auto id = Member(task, "id");
       int number = 1;
       if (id.is_string() && id != "range" &&
           !absl::SimpleAtoi(
@@ -133,7 +127,7 @@ absl::Status VerifyDirectory(const std::string& directory) {
   for (const auto& [output, file] : manifest["files"].items()) {
     const auto name = FileNames().find(output);
     if (name != FileNames().end()) {
-      expected[name->second] = MemberOf(file, "digest");
+      expected[name->second] = Member(file, "digest");
     }
   }
   std::vector<std::string> bad;
