@@ -214,7 +214,7 @@ TEST_F(GangAttemptTest, ARunnerThatDiesWhileItJoinsIsReported) {
   SayEndpoint(1);
   ASSERT_TRUE(coordinator_.AwaitJoins(1, kLong));  // held
   runner_.ExitIn(Folder(1, 1), {0, SIGKILL});
-  ASSERT_TRUE(coordinator_.AwaitLog("failure INTERNAL", kLong));
+  ASSERT_TRUE(coordinator_.AwaitLog("failure NODE_LOST", kLong));
   EXPECT_THAT(coordinator_.failures()[0].failure().message(),
               HasSubstr("rank 1 on w"));
 }
