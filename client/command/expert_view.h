@@ -23,7 +23,7 @@ std::string ExpertTable(const std::vector<v1::Expert>& experts, absl::Time now,
                         int columns);
 // Everything about one that was read in full.
 std::string DescribeExpert(const v1::Expert& expert, absl::Time now);
-// "ok  1a2b3c4d5e6f-1  sha256:...  12.3MiB"
+// "ok  1a2b3c4d5e6f-1  sha256:...  12.3 MiB"
 std::string VerdictLine(const v1::VerifyExpertResponse& response);
 // What was pruned, or with `dry_run` would be, and what is in use.
 std::string PruneSummary(const v1::PruneExpertsResponse& response, bool dry_run,

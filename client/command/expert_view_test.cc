@@ -48,7 +48,7 @@ TEST(ExpertTable, IsALineEachWithAShortNameThatEveryVerbTakes) {
   EXPECT_THAT(text, HasSubstr("aaaaaaaaaaaa-2   cifar-10/zca   "
                               "convnet-d3-w128-instance   50       gsam"));
   EXPECT_THAT(text, HasSubstr("random"));
-  EXPECT_THAT(text, HasSubstr("65.0MiB"));
+  EXPECT_THAT(text, HasSubstr("65.0 MiB"));
   expert.mutable_start()->set_trained(true);
   expert.mutable_start()->add_segments("sha256:s");
   expert.add_jobs("projects/default/jobs/j1");
@@ -58,7 +58,7 @@ TEST(ExpertTable, IsALineEachWithAShortNameThatEveryVerbTakes) {
   EXPECT_THAT(text, HasSubstr("j1 (+1)"));
   text = ExpertTable({expert}, absl::FromUnixSeconds(1060), 80);
   EXPECT_THAT(text, HasSubstr("j1 (+1)"));
-  EXPECT_THAT(text, HasSubstr("65.0MiB"));
+  EXPECT_THAT(text, HasSubstr("65.0 MiB"));
 }
 
 TEST(DescribeExpert, ShowsWhatItsKeyIsMadeOf) {
@@ -87,7 +87,7 @@ TEST(PruneSummary, SaysWhatWentAndWhatIsKeptForLiveJobs) {
   response.set_in_use_count(1);
   const absl::Time now = absl::FromUnixSeconds(1060);
   const std::string text = PruneSummary(response, false, now, 0);
-  EXPECT_THAT(text, HasSubstr("and 100 more\npruned 101 experts, 3.0GiB\n"));
+  EXPECT_THAT(text, HasSubstr("and 100 more\npruned 101 experts, 3.0 GiB\n"));
   EXPECT_THAT(text, HasSubstr("kept 1 experts that live jobs use"));
   EXPECT_THAT(PruneSummary(response, true, now, 0),
               HasSubstr("would prune 101 experts"));
