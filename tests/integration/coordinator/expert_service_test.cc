@@ -189,7 +189,10 @@ TEST_F(ExpertServiceTest, WhatAJobTrainedIsListedWithWhatItWasTrainedBy) {
 
 TEST_F(ExpertServiceTest, ALiveJobIsNamedBesideWhatItUses) {
   const std::string job = WithExpertsDone(Matching(2));
-  for (const v1::Expert& expert : List()->experts()) {
+  const auto list = List();
+  ASSERT_TRUE(list.ok()) << list.status();
+  ASSERT_EQ(list->experts_size(), 2);
+  for (const v1::Expert& expert : list->experts()) {
     EXPECT_THAT(expert.jobs(),
                 ElementsAre(absl::StrCat("projects/default/jobs/", job)));
   }
