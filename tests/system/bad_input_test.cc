@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "tests/support/service.h"
 #include "tests/support/tiny_dataset.h"
+#include "tests/system/trajectory_job.h"
 
 namespace dasm {
 namespace {
@@ -222,6 +223,58 @@ TEST_F(BadInput, ANonFiniteLossFailsAsNumericWithTheStep) {
       "net_steps: 16\n    net_learning_rate: 10.0\n    net_weight_decay: 1.0");
   const std::string described = FailedJob(job);
   EXPECT_THAT(described, AllOf(HasSubstr("NUMERIC"), HasSubstr("step")));
+}
+
+TEST_F(BadInput, ExpertsThatEndBeforeTheMatchingRangeAreRefused) {
+  ExpectError(Submit(TinyTrajectoryJob(), {"experts.epochs=1"}), kUsage,
+              "experts.epochs", "2");
+}
+
+TEST_F(BadInput, ABatchAboveTheSetIsRefusedWithTheWayToSayAllOfIt) {
+  ExpectError(Submit(TinyTrajectoryJob(), {"matching.trajectory.batch=7"}),
+              kUsage, "matching.trajectory.batch", "0");
+}
+
+TEST_F(BadInput, AStepSizeThatIsNegativeOrNotANumberIsRefused) {
+  for (const char* value : {"-0.01", "0", ".nan", ".inf"}) {
+    ExpectError(Submit(TinyTrajectoryJob(),
+                       {absl::StrCat("matching.trajectory.step_size=", value)}),
+                kUsage, "matching.trajectory.step_size", "");
+  }
+}
+
+TEST_F(BadInput, SoftLabelsWithARecipeOfHardOnesAreRefused) {
+  ExpectError(Submit(TinyTrajectoryJob(), {"evaluation.recipe=idc"}), kUsage,
+              "evaluation.recipe", "trajectory");
+}
+
+TEST_F(BadInput, WhiteningAbove64PixelsIsRefused) {
+  std::string job = TinyTrajectoryJob();
+  const size_t begin = job.find("dataset:"), end = job.find("images_per_class");
+  job.replace(begin, end - begin,
+              "dataset: {image_folder: {train: pictures, test: pictures, "
+              "size: 96, channels: 3}, preprocessing: zca}\n");
+  ExpectError(Submit(job), kUsage, "dataset.preprocessing", "64");
+}
+
+TEST_F(BadInput, AClassThatNoExpertRecognisesFailsAsDataWithItsName) {
+  // All images of classes 0 and 2 are one picture, so that an expert calls
+  // them by one name.
+  std::string bytes = ReadText(folder_ / "data/train-images");
+  constexpr size_t kHeader = 16, kImage = 256;
+  for (size_t i = 3; kHeader + (i + 1) * kImage <= bytes.size(); ++i) {
+    const size_t from = i % 3 == 1 ? 1 : 0;
+    bytes.replace(kHeader + i * kImage, kImage, bytes, kHeader + from * kImage,
+                  kImage);
+  }
+  bytes.replace(kHeader + 2 * kImage, kImage, bytes, kHeader, kImage);
+  WriteText(folder_ / "data/train-images", bytes);
+  std::string job = TinyTrajectoryJob();
+  job.replace(job.find("count: 2"), 8, "count: 1");
+  const std::string described = FailedJob(job);
+  EXPECT_THAT(described, AllOf(HasSubstr("DATA"), HasSubstr("class"),
+                               HasSubstr("init: real")));
+  WriteTinyDataset({}, folder_ / "data");
 }
 
 TEST_F(BadInput, ASecondCoordinatorOnTheSameStateIsRefused) {
