@@ -60,7 +60,10 @@ absl::Status EvaluationPlanner::FindSteps() {
   const EvaluationSpec& evaluation = spec.evaluation;
   training_ = evaluation.training;
   bool staged = false;
-  for (const Order order : evaluation.orders) staged |= order != Order::kUnion;
+  bool united = false;
+  for (const Order order : evaluation.orders) {
+    (order == Order::kUnion ? united : staged) = true;
+  }
   if (training_.steps > 0) {
     if (!staged || (!spec.synthetic_set.has_value() && builder_.segments() < 2))
       return absl::OkStatus();
@@ -71,6 +74,8 @@ absl::Status EvaluationPlanner::FindSteps() {
   }
   const int64_t decoded = stored_images_ * builder_.factor_squared();
   if (decoded == 0) {
+    epochs_ = evaluation.epochs;
+    if (!united && epochs_ > 0) return absl::OkStatus();
     return InvalidField("evaluation.steps",
                         "is required: the number of images of the set is not "
                         "known before it is read");

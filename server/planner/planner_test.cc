@@ -469,6 +469,19 @@ TEST(PlanJob, AValidationSplitIsTakenFromTheTrainingImages) {
             Find(whole, "segment-1").cost.memory_bytes);
 }
 
+TEST(PlanJob, StagesOfASetGivenByDigestNeedNoSteps) {
+  JobSpec spec = EvaluateOnly();
+  spec.synthetic_set = SyntheticSetSpec{.digest = "sha256:abc"};
+  spec.evaluation.epochs = 100;
+  spec.evaluation.orders = {Order::kCumulative};
+  const TaskGraph graph = Plan(spec);
+  const auto& p = Parameters<EvaluateParameters>(
+      graph, absl::StrCat("evaluate-synthetic-", kNet, "-1"));
+  EXPECT_EQ(p.order, Order::kCumulative);
+  EXPECT_EQ(p.epochs, 100);
+  EXPECT_EQ(p.training.steps, 0);
+}
+
 TEST(PlanJob, WhatCannotBePlannedNamesItsField) {
   const auto field = [](const JobSpec& spec, const ResolvedDataset& data) {
     return FieldOf(PlanJob(spec, data).status());

@@ -130,9 +130,9 @@ class TrajectoryPlanner {
           builder_.dataset().score_files;
       return;
     }
-    // No recipe has a constant rate. DC's augments as experts do and keeps its
-    // rate longest where it matters: until half of the epochs, the others then
-    // settle what has been learned. Rankings hardly depend on it.
+    // No recipe has a constant rate, as experts do. DC's augments alike and has
+    // one drop, at half of the epochs: what settles after it hardly changes
+    // which images are hard.
     TrainingRecipe training{.recipe = Recipe::kDc,
                             .batch = experts.training.batch,
                             .learning_rate = experts.training.learning_rate,
