@@ -121,16 +121,15 @@ std::string PlanTable(const v1::ExplainJobResponse& response, int columns) {
   for (const v1::PlannedTask& task : response.tasks()) ids.push_back(task.id());
   const bool narrow = columns > 0 && columns < kWideColumns;
   Table table(
-      narrow ? std::vector<std::string>{"TASK", "KIND", "STEPS", "ARITHMETIC",
-                                        "MEMORY", "ARTIFACTS"}
+      narrow ? std::vector<std::string>{"TASK", "KIND", "ARITHMETIC", "MEMORY"}
              : std::vector<std::string>{"TASK", "KIND", "RANKS", "STEPS",
                                         "ARITHMETIC", "MEMORY", "ARTIFACTS",
                                         "REDUCED/STEP", "AFTER"});
-  table.set_flexible(narrow ? "KIND" : "AFTER");
+  table.set_flexible(narrow ? "TASK" : "AFTER");
   const auto add = [&](std::vector<std::string> row) {
     if (narrow) {
-      row.resize(7);
-      row.erase(row.begin() + 2);
+      row.resize(6);
+      row.erase(row.begin() + 2, row.begin() + 4);
     }
     table.Add(std::move(row));
   };

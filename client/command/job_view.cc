@@ -1,5 +1,6 @@
 #include "client/command/job_view.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 #include <vector>
@@ -107,9 +108,12 @@ std::string TasksOf(const v1::Job& job, int columns) {
   for (const TaskGroup& group : GroupTasks(ids)) {
     if (group.members.size() > 1) {
       AddGroup(job, group, &table);
-    } else {
-      table.Add(RowOf(job.tasks(static_cast<int>(group.members.front()))));
+      continue;
     }
+    std::vector<std::string> row =
+        RowOf(job.tasks(static_cast<int>(group.members.front())));
+    if (columns > 0) row[0] = ElideMiddle(row[0], std::max(24, columns / 3));
+    table.Add(std::move(row));
   }
   return table.ToString(columns);
 }
