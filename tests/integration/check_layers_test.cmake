@@ -18,6 +18,7 @@ function(plant file line expected)
 endfunction()
 
 plant(worker/engine/task/task.cc "#include \"worker/collective/collective.h\"" "")
+plant(worker/engine/task/task.cc "#include \"worker/collective/single_process_collective.h\"" "")
 plant(worker/engine/task/task.cc "#include \"worker/collective/thread_collective.h\""
       "worker/engine/task/task.cc: may not include worker/collective/thread_collective.h")
 plant(worker/engine/task/task_test.cc "#include \"worker/collective/thread_collective.h\"" "")

@@ -11,7 +11,6 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "common/spec/task_parameters.h"
-#include "worker/collective/collective.h"
 #include "worker/engine/task/task.h"
 
 namespace dasm {
@@ -21,27 +20,6 @@ namespace dasm {
 std::string FittingGroupAdvice(
     const TaskParameters& parameters,
     const std::function<absl::Status(const TaskParameters&)>& run);
-
-// A gang of one, for that step. What it adds is thrown away.
-class TrialCollective final : public Collective {
- public:
-  int rank() const override { return 0; }
-  int size() const override { return 1; }
-  absl::Status SumShards(absl::Span<const float> rows, int64_t shards,
-                         absl::Span<float> sum) override {
-    for (size_t i = 0; i < sum.size(); ++i) {
-      sum[i] = rows[i];
-      for (int64_t s = 1; s < shards; ++s) sum[i] += rows[s * sum.size() + i];
-    }
-    return absl::OkStatus();
-  }
-  absl::Status GatherShards(absl::Span<float>, int64_t) override {
-    return absl::OkStatus();
-  }
-  absl::Status Broadcast(absl::Span<char>) override { return absl::OkStatus(); }
-  absl::Status Barrier() override { return absl::OkStatus(); }
-  void Abort(absl::Status) override {}
-};
 
 // Hears nothing and stops a task after its first step.
 class OneStepObserver final : public TaskObserver {

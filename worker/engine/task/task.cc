@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
+#include "worker/collective/single_process_collective.h"
 #include "worker/engine/device/load_plugin.h"
 #include "worker/engine/device/precision.h"
 #include "worker/engine/task/assemble.h"
@@ -150,7 +151,7 @@ absl::Status WithFittingGroup(const absl::Status& failure,
           plugin->ReleaseMemory(
               std::max<int>(0, at::Device(std::string(device)).index()));
         }
-        TrialCollective alone;
+        SingleProcessCollective alone;
         OneStepObserver one_step;
         return RunOnce(smaller, afresh, device, &alone, &one_step, options)
             .status();
