@@ -240,7 +240,7 @@ absl::StatusOr<int> PruneExperts(Context* context,
 void AddExpert(CLI::App* app, Context* context) {
   CLI::App* noun = app->add_subcommand(
       "expert", "List, describe, verify or prune trained experts");
-  noun->footer("Example: dasmctl expert list --dataset cifar-10");
+  noun->footer("Example: dasmctl expert list");
   noun->require_subcommand(1);
   noun->fallthrough();
 
