@@ -443,8 +443,9 @@ TEST(PlanJob, OrdersOfTrainingOnTheSegmentsAreEvaluatedBesideEachOther) {
   // Discriminators are trained like the result: in at most so many steps.
   spec.sequence.discriminator_epochs = 300;
   spec.sequence.discriminator_steps = 100;
+  const TaskGraph longer = Plan(spec);
   const auto& network =
-      Parameters<TrainDiscriminatorParameters>(Plan(spec), "discriminator-2-1");
+      Parameters<TrainDiscriminatorParameters>(longer, "discriminator-2-1");
   EXPECT_EQ(network.order, Order::kCumulative);
   EXPECT_EQ(network.epochs, 25);
 }

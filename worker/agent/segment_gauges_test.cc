@@ -33,7 +33,7 @@ TEST_F(SegmentGaugesTest, BothKindsOfMatchingHaveTheSameGauges) {
     EXPECT_THAT(text, HasSubstr("dasm_distill_step_seconds{segment=\"2\","
                                 "task=\"0123\"} 0.25"));
     gauges_.Remove(*subject);
-    EXPECT_THAT(metrics_.Text(), Not(HasSubstr("0123")));
+    EXPECT_THAT(metrics_.Text(), Not(HasSubstr("task=\"0123\"")));
   }
 }
 
