@@ -93,15 +93,23 @@ struct Found {
   std::string field;
 };
 
-bool IsNamedAfterAnother(const std::string& root, const PublicDataset& known) {
+// Whether files that lie in `root` itself may be those of `known`: not when it
+// is named after another data set, nor, where another has files of the same
+// names (MNIST and Fashion-MNIST), when it is not named after this one.
+bool MayHold(const std::string& root, const PublicDataset& known) {
   const std::string name = fs::path(root).filename().string();
+  const auto named_after = [&](const PublicDataset& dataset) {
+    return std::find(dataset.folders.begin(), dataset.folders.end(), name) !=
+           dataset.folders.end();
+  };
   for (const PublicDataset& other : PublicDatasets()) {
     if (other.name == known.name) continue;
-    for (const std::string& folder : other.folders) {
-      if (folder == name) return true;
+    if (named_after(other)) return false;
+    if (other.files[0].names == known.files[0].names && !named_after(known)) {
+      return false;
     }
   }
-  return false;
+  return true;
 }
 
 absl::StatusOr<std::vector<Found>> LocatePublished(const PublicDataset& known,
@@ -110,7 +118,7 @@ absl::StatusOr<std::vector<Found>> LocatePublished(const PublicDataset& known,
   std::string partial;
   for (const std::string& root : roots.folders()) {
     std::vector<std::string> folders = known.folders;
-    if (!IsNamedAfterAnother(root, known)) folders.push_back("");
+    if (MayHold(root, known)) folders.push_back("");
     for (const std::string& folder : folders) {
       std::vector<Found> found;
       std::string missing;

@@ -128,7 +128,8 @@ TEST(DataRoots, MissingFileNamesTheFoldersSearched) {
 
 TEST(ProbeDataset, KnownDatasetIsFoundByName) {
   for (bool gzip : {false, true}) {
-    for (const char* where : {"fashion-mnist", "FashionMNIST/raw", "."}) {
+    for (const char* where :
+         {"fashion-mnist", "FashionMNIST/raw", "FashionMNIST"}) {
       TestFolder folder;
       WriteIdxDataset(folder, where, 40, 28, 10, gzip);
       const auto source = ProbeDataset(Named("fashion-mnist"), Roots(folder));
@@ -157,6 +158,16 @@ TEST(ProbeDataset, FolderOfAnotherDatasetIsNotTakenForThisOne) {
   EXPECT_TRUE(ProbeDataset(Named("fashion-mnist"), roots).ok());
   ExpectError(ProbeDataset(Named("mnist"), roots), kPrecondition,
               "dataset.name", "mnist was not found");
+}
+
+// Nothing tells which of the two it is.
+TEST(ProbeDataset, FilesThatTwoDatasetsShareNeedAFolderThatNamesOne) {
+  TestFolder folder;
+  WriteIdxDataset(folder, ".", 40, 28, 10, false);
+  for (const char* name : {"mnist", "fashion-mnist"}) {
+    ExpectError(ProbeDataset(Named(name), Roots(folder)), kPrecondition,
+                "dataset.name", "was not found");
+  }
 }
 
 TEST(ProbeDataset, MissingDatasetTellsWhereItComesFrom) {
