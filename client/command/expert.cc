@@ -91,28 +91,22 @@ absl::StatusOr<int> ListExperts(Context* context,
   DASM_ASSIGN_OR_RETURN(const v1::ListExpertsResponse response,
                         Call(*context, stubs->experts.get(),
                              &v1::ExpertService::Stub::ListExperts, request));
-  switch (format) {
-    case OutputFormat::kJson:
-      *context->out << JsonText(response) << "\n";
-      break;
-    case OutputFormat::kYaml:
-      *context->out << JsonToYaml(JsonText(response)) << "\n";
-      break;
-    case OutputFormat::kName:
-      for (const v1::Expert& expert : response.experts()) {
-        *context->out << expert.name() << "\n";
-      }
-      break;
-    case OutputFormat::kTable:
-      *context->out << ExpertTable(
-          {response.experts().begin(), response.experts().end()}, absl::Now(),
-          context->columns());
-      if (!response.next_page_token().empty()) {
-        *context->talk << "more: --page-token " << response.next_page_token()
-                       << "\n";
-      }
-      break;
-  }
+  WriteMessage(
+      response, format, context->out,
+      [&] {
+        *context->out << ExpertTable(
+            {response.experts().begin(), response.experts().end()}, absl::Now(),
+            context->columns());
+        if (!response.next_page_token().empty()) {
+          *context->talk << "more: --page-token " << response.next_page_token()
+                         << "\n";
+        }
+      },
+      [&] {
+        for (const v1::Expert& expert : response.experts()) {
+          *context->out << expert.name() << "\n";
+        }
+      });
   return kExitOk;
 }
 
@@ -124,20 +118,10 @@ absl::StatusOr<int> DescribeOne(Context* context, const std::string& name) {
   DASM_ASSIGN_OR_RETURN(const v1::Expert expert,
                         Call(*context, stubs->experts.get(),
                              &v1::ExpertService::Stub::GetExpert, request));
-  switch (format) {
-    case OutputFormat::kTable:
-      *context->out << DescribeExpert(expert, absl::Now());
-      break;
-    case OutputFormat::kJson:
-      *context->out << JsonText(expert) << "\n";
-      break;
-    case OutputFormat::kYaml:
-      *context->out << JsonToYaml(JsonText(expert)) << "\n";
-      break;
-    case OutputFormat::kName:
-      *context->out << expert.name() << "\n";
-      break;
-  }
+  WriteMessage(
+      expert, format, context->out,
+      [&] { *context->out << DescribeExpert(expert, absl::Now()); },
+      [&] { *context->out << expert.name() << "\n"; });
   return kExitOk;
 }
 
@@ -215,23 +199,17 @@ absl::StatusOr<int> PruneExperts(Context* context,
       const v1::PruneExpertsResponse response,
       Call(*context, stubs->experts.get(),
            &v1::ExpertService::Stub::PruneExperts, request, absl::Minutes(10)));
-  switch (format) {
-    case OutputFormat::kJson:
-      *context->out << JsonText(response) << "\n";
-      break;
-    case OutputFormat::kYaml:
-      *context->out << JsonToYaml(JsonText(response)) << "\n";
-      break;
-    case OutputFormat::kName:
-      for (const v1::Expert& expert : response.pruned()) {
-        *context->out << expert.name() << "\n";
-      }
-      break;
-    case OutputFormat::kTable:
-      *context->out << PruneSummary(response, options.dry_run, absl::Now(),
-                                    context->columns());
-      break;
-  }
+  WriteMessage(
+      response, format, context->out,
+      [&] {
+        *context->out << PruneSummary(response, options.dry_run, absl::Now(),
+                                      context->columns());
+      },
+      [&] {
+        for (const v1::Expert& expert : response.pruned()) {
+          *context->out << expert.name() << "\n";
+        }
+      });
   return kExitOk;
 }
 

@@ -149,20 +149,12 @@ absl::Duration Elapsed(const v1::Job& job, absl::Time now) {
 
 absl::Status PrintJob(Context* context, const v1::Job& job) {
   DASM_ASSIGN_OR_RETURN(const OutputFormat format, context->format());
-  switch (format) {
-    case OutputFormat::kTable:
-      *context->out << DescribeJob(job, absl::Now(), context->columns());
-      break;
-    case OutputFormat::kJson:
-      *context->out << JsonText(job) << "\n";
-      break;
-    case OutputFormat::kYaml:
-      *context->out << JsonToYaml(JsonText(job)) << "\n";
-      break;
-    case OutputFormat::kName:
-      *context->out << ShortName(job.name()) << "\n";
-      break;
-  }
+  WriteMessage(
+      job, format, context->out,
+      [&] {
+        *context->out << DescribeJob(job, absl::Now(), context->columns());
+      },
+      [&] { *context->out << ShortName(job.name()) << "\n"; });
   return absl::OkStatus();
 }
 

@@ -163,6 +163,25 @@ std::string JsonToYaml(const std::string& json) {
   return out.c_str();
 }
 
+void WriteMessage(const google::protobuf::Message& message, OutputFormat format,
+                  std::ostream* out, absl::FunctionRef<void()> table,
+                  absl::FunctionRef<void()> names) {
+  switch (format) {
+    case OutputFormat::kTable:
+      table();
+      break;
+    case OutputFormat::kJson:
+      *out << JsonText(message) << "\n";
+      break;
+    case OutputFormat::kYaml:
+      *out << JsonToYaml(JsonText(message)) << "\n";
+      break;
+    case OutputFormat::kName:
+      names();
+      break;
+  }
+}
+
 std::string HumanDuration(absl::Duration duration) {
   if (duration == absl::InfiniteDuration() || duration < absl::ZeroDuration()) {
     return "-";

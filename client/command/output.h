@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -51,6 +52,11 @@ int TerminalColumns();
 std::string JsonText(const google::protobuf::Message& message);
 // The same as block YAML.
 std::string JsonToYaml(const std::string& json);
+// `message` as JSON or YAML; in the other formats what `table` or `names`
+// writes.
+void WriteMessage(const google::protobuf::Message& message, OutputFormat format,
+                  std::ostream* out, absl::FunctionRef<void()> table,
+                  absl::FunctionRef<void()> names);
 // "2m 3s", "4h 10m", "0.8s"; "-" for an infinite duration.
 std::string HumanDuration(absl::Duration duration);
 std::string HumanBytes(double bytes);
