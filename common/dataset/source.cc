@@ -1,19 +1,11 @@
 #include "common/dataset/source.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <numeric>
-#include <optional>
-#include <system_error>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "common/base/error.h"
 #include "common/base/file_system.h"
 #include "common/base/status_macros.h"
@@ -23,184 +15,15 @@
 #include "common/dataset/idx.h"
 #include "common/dataset/image_folder.h"
 #include "common/dataset/npy.h"
-#include "common/dataset/public_dataset.h"
 #include "common/dataset/svhn_mat.h"
 #include "common/spec/known_dataset.h"
 
 namespace dasm {
 namespace {
 
-namespace fs = std::filesystem;
 using Format = DatasetSpec::Format;
 
 constexpr int64_t kMaxSetBytes = int64_t{1} << 30;
-
-absl::Status CheckRelative(const std::string& field, const std::string& path) {
-  if (path.empty()) return InvalidField(field, "is empty; name a file");
-  if (path[0] == '/') {
-    return InvalidField(
-        field, absl::StrFormat("%s is absolute; name it relative to a --data "
-                               "folder",
-                               path));
-  }
-  if (path.find('\0') != std::string::npos) {
-    return InvalidField(field, "a path with a NUL byte");
-  }
-  for (absl::string_view part : absl::StrSplit(path, '/')) {
-    if (part == "..") {
-      return InvalidField(
-          field, absl::StrFormat("%s leaves the --data folder by ..", path));
-    }
-  }
-  return absl::OkStatus();
-}
-
-// `path` below `root`; none when it is not there.
-absl::StatusOr<std::optional<std::string>> ResolveBelow(
-    const std::string& root, const std::string& field,
-    const std::string& path) {
-  std::error_code error;
-  const std::string real = fs::canonical(fs::path(root) / path, error).string();
-  if (error) return std::nullopt;
-  if (real != root &&
-      !absl::StartsWith(real, root == "/" ? root : absl::StrCat(root, "/"))) {
-    return InvalidField(
-        field, absl::StrFormat("%s is a link that leads out of %s; copy the "
-                               "file there or add --data for where it lies",
-                               path, root));
-  }
-  return real;
-}
-
-absl::Status NotFound(const std::string& field, const std::string& what,
-                      const DataRoots& roots, const std::string& remedy) {
-  const std::string searched =
-      roots.folders().empty()
-          ? "no --data folder was given"
-          : absl::StrCat("looked below ", absl::StrJoin(roots.folders(), ", "));
-  return WithFailureClass(
-      WithReason(absl::FailedPreconditionError(absl::StrFormat(
-                     "%s was not found (%s); %s", what, searched, remedy)),
-                 "DATASET_NOT_FOUND", field),
-      FailureClass::kData);
-}
-
-// A file that was found: how the spec reaches it and where it is.
-struct Found {
-  std::string role;
-  std::string relative;
-  std::string absolute;
-  std::string field;
-};
-
-// Whether files that lie in `root` itself may be those of `known`: not when it
-// is named after another data set, nor, where another has files of the same
-// names (MNIST and Fashion-MNIST), when it is not named after this one.
-bool MayHold(const std::string& root, const PublicDataset& known) {
-  const std::string name = fs::path(root).filename().string();
-  const auto named_after = [&](const PublicDataset& dataset) {
-    return std::find(dataset.folders.begin(), dataset.folders.end(), name) !=
-           dataset.folders.end();
-  };
-  for (const PublicDataset& other : PublicDatasets()) {
-    if (other.name == known.name) continue;
-    if (named_after(other)) return false;
-    if (other.files[0].names == known.files[0].names && !named_after(known)) {
-      return false;
-    }
-  }
-  return true;
-}
-
-absl::StatusOr<std::vector<Found>> LocatePublished(const PublicDataset& known,
-                                                   const DataRoots& roots) {
-  const std::string field = "dataset.name";
-  std::string partial;
-  for (const std::string& root : roots.folders()) {
-    std::vector<std::string> folders = known.folders;
-    if (MayHold(root, known)) folders.push_back("");
-    for (const std::string& folder : folders) {
-      std::vector<Found> found;
-      std::string missing;
-      for (const PublicDataset::File& file : known.files) {
-        bool there = false;
-        for (const std::string& name : file.names) {
-          const std::string path =
-              folder.empty() ? name : absl::StrCat(folder, "/", name);
-          DASM_ASSIGN_OR_RETURN(const auto real,
-                                ResolveBelow(root, field, path));
-          if (!real) continue;
-          found.push_back({file.role, path, *real, field});
-          there = true;
-          break;
-        }
-        if (!there && missing.empty()) missing = file.names[0];
-      }
-      if (missing.empty()) return found;
-      if (!found.empty() && partial.empty()) {
-        partial = absl::StrFormat("%s (%s/%s has other files of %s)", missing,
-                                  root, folder, known.name);
-      }
-    }
-  }
-  return NotFound(field, partial.empty() ? known.name : partial, roots,
-                  known.remedy);
-}
-
-// "train.1" -> "dataset.cifar_binary.train[1]".
-std::string FieldOfRole(Format format, const std::string& role) {
-  switch (format) {
-    case Format::kIdx:
-      return absl::StrCat("dataset.idx.", role);
-    case Format::kImageFolder:
-      return absl::StrCat("dataset.image_folder.", role);
-    case Format::kCifarBinary: {
-      const std::vector<std::string> parts = absl::StrSplit(role, '.');
-      return parts.size() == 2 ? absl::StrFormat("dataset.cifar_binary.%s[%s]",
-                                                 parts[0], parts[1])
-                               : absl::StrCat("dataset.cifar_binary.", role);
-    }
-    case Format::kSvhnMat:
-      return absl::StrCat("dataset.svhn_mat.", role);
-  }
-  return "dataset";
-}
-
-absl::StatusOr<std::vector<Found>> LocateNamed(const DatasetSpec& spec,
-                                               const DataRoots& roots) {
-  std::vector<Found> found;
-  for (const auto& [role, path] : spec.files) {
-    const std::string field = FieldOfRole(spec.format, role);
-    DASM_ASSIGN_OR_RETURN(std::string absolute, roots.Resolve(field, path));
-    found.push_back({role, path, std::move(absolute), field});
-  }
-  return found;
-}
-
-absl::StatusOr<const Found*> WithRole(const std::vector<Found>& files,
-                                      Format format, const std::string& role) {
-  for (const Found& file : files) {
-    if (file.role == role) return &file;
-  }
-  return InvalidField(FieldOfRole(format, role), "is not given; name the file");
-}
-
-// "train.0", "train.1", ... in that order.
-absl::StatusOr<std::vector<const Found*>> WithPrefix(
-    const std::vector<Found>& files, Format format, const std::string& prefix) {
-  std::vector<const Found*> result;
-  for (int i = 0;; ++i) {
-    const std::string role = absl::StrCat(prefix, ".", i);
-    const auto at =
-        std::find_if(files.begin(), files.end(),
-                     [&](const Found& file) { return file.role == role; });
-    if (at == files.end()) break;
-    result.push_back(&*at);
-  }
-  if (result.empty()) return WithRole(files, format, prefix).status();
-  return result;
-}
-
 void Add(const std::vector<int64_t>& more, std::vector<int64_t>* counts) {
   if (counts->size() < more.size()) counts->resize(more.size());
   for (size_t i = 0; i < more.size(); ++i) (*counts)[i] += more[i];
@@ -250,13 +73,13 @@ struct Half {
   std::vector<int64_t> label_counts;
 };
 
-absl::StatusOr<Half> ProbeIdxHalf(const std::vector<Found>& files,
+absl::StatusOr<Half> ProbeIdxHalf(const std::vector<LocatedFile>& files,
                                   const std::string& name) {
   DASM_ASSIGN_OR_RETURN(
-      const Found* images,
+      const LocatedFile* images,
       WithRole(files, Format::kIdx, absl::StrCat(name, "_images")));
   DASM_ASSIGN_OR_RETURN(
-      const Found* labels,
+      const LocatedFile* labels,
       WithRole(files, Format::kIdx, absl::StrCat(name, "_labels")));
   auto pixels = RememberFacts("idx images", images->absolute, LookAtIdxImages);
   if (!pixels.ok()) return AtField(pixels.status(), images->field);
@@ -275,12 +98,12 @@ absl::StatusOr<Half> ProbeIdxHalf(const std::vector<Found>& files,
               marks->label_counts};
 }
 
-absl::StatusOr<Half> ProbeCifarHalf(const std::vector<Found>& files,
+absl::StatusOr<Half> ProbeCifarHalf(const std::vector<LocatedFile>& files,
                                     const std::string& name, int label_bytes) {
-  DASM_ASSIGN_OR_RETURN(const std::vector<const Found*> parts,
+  DASM_ASSIGN_OR_RETURN(const std::vector<const LocatedFile*> parts,
                         WithPrefix(files, Format::kCifarBinary, name));
   Half half{parts[0]->absolute, parts[0]->field, {0, 3, 32, 32}, {}};
-  for (const Found* part : parts) {
+  for (const LocatedFile* part : parts) {
     auto facts = RememberFacts(
         absl::StrCat("cifar ", label_bytes), part->absolute,
         [&](const std::string& path) -> absl::StatusOr<FileFacts> {
@@ -298,9 +121,9 @@ absl::StatusOr<Half> ProbeCifarHalf(const std::vector<Found>& files,
   return half;
 }
 
-absl::StatusOr<Half> ProbeSvhnHalf(const std::vector<Found>& files,
+absl::StatusOr<Half> ProbeSvhnHalf(const std::vector<LocatedFile>& files,
                                    const std::string& name) {
-  DASM_ASSIGN_OR_RETURN(const Found* file,
+  DASM_ASSIGN_OR_RETURN(const LocatedFile* file,
                         WithRole(files, Format::kSvhnMat, name));
   auto facts = RememberFacts("svhn", file->absolute, LookAtSvhn);
   if (!facts.ok()) return AtField(facts.status(), file->field);
@@ -308,11 +131,11 @@ absl::StatusOr<Half> ProbeSvhnHalf(const std::vector<Found>& files,
 }
 
 // Labels follow `classes`, which the training half defines.
-absl::StatusOr<Half> ProbeFolderHalf(const std::vector<Found>& files,
+absl::StatusOr<Half> ProbeFolderHalf(const std::vector<LocatedFile>& files,
                                      const std::string& name,
                                      const DatasetSpec& spec,
                                      std::vector<std::string>* classes) {
-  DASM_ASSIGN_OR_RETURN(const Found* folder,
+  DASM_ASSIGN_OR_RETURN(const LocatedFile* folder,
                         WithRole(files, Format::kImageFolder, name));
   auto found = ListImageFolder(folder->absolute);
   if (!found.ok()) return AtField(found.status(), folder->field);
@@ -437,80 +260,20 @@ absl::StatusOr<FileFacts> LookAtNpz(const std::string& path) {
   }
   return facts;
 }
-
 }  // namespace
-
-absl::StatusOr<DataRoots> DataRoots::Create(std::vector<std::string> folders) {
-  for (std::string& folder : folders) {
-    std::error_code error;
-    const std::string real = fs::canonical(folder, error).string();
-    if (error || !fs::is_directory(real, error)) {
-      return WithReason(
-          absl::FailedPreconditionError(absl::StrFormat(
-              "%s is not a folder; create it or leave the option out", folder)),
-          "DATA_FOLDER_MISSING", "--data");
-    }
-    folder = real;
-  }
-  return DataRoots(std::move(folders));
-}
-
-absl::StatusOr<std::string> DataRoots::Resolve(const std::string& field,
-                                               const std::string& path) const {
-  DASM_RETURN_IF_ERROR(CheckRelative(field, path));
-  for (const std::string& root : folders_) {
-    DASM_ASSIGN_OR_RETURN(auto real, ResolveBelow(root, field, path));
-    if (real) return *std::move(real);
-  }
-  return NotFound(field, path, *this,
-                  "put it there or add the folder that has it with --data");
-}
-
-absl::StatusOr<std::string> ResolveSource(const SourceFile& file,
-                                          const DataRoots& roots) {
-  DASM_RETURN_IF_ERROR(CheckRelative(file.role, file.path));
-  std::string other;
-  for (const std::string& root : roots.folders()) {
-    DASM_ASSIGN_OR_RETURN(const auto real,
-                          ResolveBelow(root, file.role, file.path));
-    if (!real) continue;
-    DASM_ASSIGN_OR_RETURN(const std::string digest, SourceDigest(*real));
-    if (digest == file.digest) return *real;
-    if (other.empty()) other = *real;
-  }
-  if (other.empty()) {
-    return NotFound(file.role, file.path, roots,
-                    "every worker needs the files that the coordinator saw");
-  }
-  return DataError(
-      other, absl::StrFormat("has other content than when the job was "
-                             "submitted (%s); put that file back or submit "
-                             "again",
-                             file.digest));
-}
 
 absl::StatusOr<DatasetSource> ProbeDataset(const DatasetSpec& spec,
                                            const DataRoots& roots) {
-  const PublicDataset* published = FindPublicDataset(spec.name);
-  const KnownDataset* known = FindKnownDataset(spec.name);
-  std::vector<Found> files;
+  DASM_ASSIGN_OR_RETURN(const std::vector<LocatedFile> files,
+                        LocateDataset(spec, roots));
   Format format = spec.format;
   int classes = spec.classes;
   int label_bytes = spec.label_bytes;
-  if (!spec.files.empty()) {
-    DASM_ASSIGN_OR_RETURN(files, LocateNamed(spec, roots));
-  } else if (published != nullptr && known != nullptr) {
-    DASM_ASSIGN_OR_RETURN(files, LocatePublished(*published, roots));
+  if (const KnownDataset* known = FindKnownDataset(spec.name);
+      known != nullptr && spec.files.empty()) {
     format = known->format;
-    label_bytes = known->label_bytes;
     classes = known->classes;
-  } else {
-    return InvalidField("dataset.name",
-                        absl::StrFormat("%s is not a known data set (mnist, "
-                                        "fashion-mnist, svhn, cifar-10, "
-                                        "cifar-100); or name its files by "
-                                        "idx, cifar_binary or image_folder",
-                                        spec.name));
+    label_bytes = known->label_bytes;
   }
 
   Half train;
@@ -563,7 +326,7 @@ absl::StatusOr<DatasetSource> ProbeDataset(const DatasetSpec& spec,
             values->size(), source.channels)),
         "BAD_DATA", field);
   }
-  for (const Found& file : files) {
+  for (const LocatedFile& file : files) {
     auto digest = SourceDigest(file.absolute);
     if (!digest.ok()) return AtField(digest.status(), file.field);
     source.files.push_back({file.role, file.relative, *std::move(digest)});

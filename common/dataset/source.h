@@ -1,46 +1,18 @@
-// Finds a data set's files below the --data folders and checks what can be
-// checked without decoding: headers, sizes, counts. Used at submit by the
-// coordinator and before reading by the worker.
+// What a data set holds, as far as it can be told and checked without decoding:
+// headers, sizes, counts. Used at submit by the coordinator and before reading
+// by the worker. Where its files lie: dataset_files.h.
 #ifndef DASM_COMMON_DATASET_SOURCE_H_
 #define DASM_COMMON_DATASET_SOURCE_H_
 
 #include <cstdint>
-#include <map>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/dataset/data_roots.h"
+#include "common/dataset/dataset_files.h"
 #include "common/spec/job_spec.h"
 
 namespace dasm {
-
-// The --data folders. A path in a spec is relative to one of them (the first
-// that has it), without "..", and no link may lead outside.
-class DataRoots {
- public:
-  // FAILED_PRECONDITION for a folder that is not there.
-  static absl::StatusOr<DataRoots> Create(std::vector<std::string> folders);
-  // INVALID_ARGUMENT (field) for an absolute path, ".." or a link that leaves;
-  // FAILED_PRECONDITION (field) naming the folders searched when it is nowhere.
-  absl::StatusOr<std::string> Resolve(const std::string& field,
-                                      const std::string& path) const;
-  // Real paths.
-  const std::vector<std::string>& folders() const { return folders_; }
-
- private:
-  explicit DataRoots(std::vector<std::string> folders)
-      : folders_(std::move(folders)) {}
-
-  std::vector<std::string> folders_;
-};
-
-struct SourceFile {
-  std::string role;    // "train_images", "train_labels", "train.0", ...
-  std::string path;    // relative, as in the spec or as found by name
-  std::string digest;  // of the bytes on disk (of an image folder: of the list
-                       // of relative paths and digests)
-};
 
 struct DatasetSource {
   int classes = 0;  // 0 where only the content tells
@@ -53,21 +25,11 @@ struct DatasetSource {
   std::vector<SourceFile> files;
 };
 
-// The absolute path of `file` on this machine: in the first --data folder whose
-// copy has the digest (two folders may hold different files of one name).
-//   INVALID_ARGUMENT            as Resolve()
-//   FAILED_PRECONDITION (DATA)  nowhere, or everywhere with other content
-absl::StatusOr<std::string> ResolveSource(const SourceFile& file,
-                                          const DataRoots& roots);
-
-// The usual files of `spec.name` (idx files also gzipped; below a folder of the
-// data set's name or in the root itself, unless that is named after another
-// data set), or the files the spec names.
-// Digests of unchanged files (path, size, modification time, inode) are
-// remembered in this process.
-//   FAILED_PRECONDITION (field dataset...)  missing, truncated or wrong: names
-//     the file, what is wrong and the remedy (for Fashion-MNIST the Debian
-//     package dataset-fashion-mnist)
+// The files of `spec` (LocateDataset) and what they hold. Facts and digests of
+// unchanged files (path, size, modification time, inode) are remembered in this
+// process. Errors of LocateDataset, and
+//   FAILED_PRECONDITION (field dataset..., DATA)  truncated or wrong: names the
+//     file, what is wrong and the remedy
 absl::StatusOr<DatasetSource> ProbeDataset(const DatasetSpec& spec,
                                            const DataRoots& roots);
 

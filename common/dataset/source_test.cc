@@ -1,20 +1,15 @@
 #include "common/dataset/source.h"
 
 #include <filesystem>
-#include <fstream>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "common/artifact/digest.h"
-#include "common/base/error.h"
-#include "common/dataset/file_memo.h"
+#include "common/dataset/expect_error.h"
 #include "common/dataset/png.h"
-#include "common/dataset/public_dataset.h"
 #include "common/dataset/test_files.h"
-#include "common/spec/known_dataset.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -22,28 +17,11 @@ namespace dasm {
 namespace {
 
 namespace fs = std::filesystem;
-using ::testing::AllOf;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using Format = DatasetSpec::Format;
 
 DataRoots Roots(const TestFolder& folder) {
   return *DataRoots::Create({folder.path()});
 }
-
-template <typename T>
-void ExpectError(const absl::StatusOr<T>& result, absl::StatusCode code,
-                 const std::string& field, const std::string& what) {
-  ASSERT_FALSE(result.ok());
-  EXPECT_EQ(result.status().code(), code) << result.status();
-  EXPECT_EQ(FieldOf(result.status()), field) << result.status();
-  EXPECT_THAT(std::string(result.status().message()), HasSubstr(what));
-  if (code == absl::StatusCode::kFailedPrecondition) {
-    EXPECT_EQ(FailureClassOf(result.status()), FailureClass::kData);
-  }
-}
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-constexpr auto kPrecondition = absl::StatusCode::kFailedPrecondition;
 
 DatasetSpec Named(const std::string& name) {
   DatasetSpec spec;
@@ -74,58 +52,6 @@ DatasetSpec FolderSpec() {
 
 std::string TinyPng() { return *EncodePng(1, 1, 1, {7}); }
 
-TEST(DataRoots, MissingFolderIsNamed) {
-  const auto roots = DataRoots::Create({"/nonexistent/data"});
-  EXPECT_EQ(roots.status().code(), kPrecondition);
-  EXPECT_THAT(std::string(roots.status().message()),
-              HasSubstr("/nonexistent/data is not a folder"));
-}
-
-TEST(DataRoots, TheFirstFolderThatHasThePathWins) {
-  TestFolder a, b;
-  b.Write("x/only", "b");
-  a.Write("both", "a");
-  b.Write("both", "b");
-  const DataRoots roots = *DataRoots::Create({a.path(), b.path()});
-  EXPECT_EQ(*roots.Resolve("f", "x/only"), b.At("x/only"));
-  EXPECT_EQ(*roots.Resolve("f", "both"), a.At("both"));
-}
-
-TEST(DataRoots, PathsThatLeaveAreRefused) {
-  TestFolder folder, outside;
-  outside.Write("secret", "s");
-  folder.Write("in", "x");
-  fs::create_symlink(outside.At("secret"), folder.At("link"));
-  fs::create_directory_symlink(outside.path(), folder.At("folder"));
-  fs::create_symlink(folder.At("in"), folder.At("inner"));
-  const DataRoots roots = Roots(folder);
-  ExpectError(roots.Resolve("f", "/etc/passwd"), kInvalid, "f", "absolute");
-  ExpectError(roots.Resolve("f", ""), kInvalid, "f", "empty");
-  ExpectError(roots.Resolve("f", "a/../../b"), kInvalid, "f", "leaves");
-  ExpectError(roots.Resolve("f", std::string("a\0b", 3)), kInvalid, "f", "NUL");
-  ExpectError(roots.Resolve("f", "link"), kInvalid, "f", "link that leads out");
-  ExpectError(roots.Resolve("f", "folder/secret"), kInvalid, "f",
-              "link that leads out");
-  EXPECT_EQ(*roots.Resolve("f", "inner"), folder.At("in"));
-}
-
-TEST(DataRoots, NeighbourWithTheSamePrefixIsOutside) {
-  TestFolder folder;
-  folder.Write("data-private/secret", "s");
-  fs::create_directories(folder.At("data"));
-  fs::create_symlink(folder.At("data-private/secret"), folder.At("data/link"));
-  const DataRoots roots = *DataRoots::Create({folder.At("data")});
-  ExpectError(roots.Resolve("f", "link"), kInvalid, "f", "leads out");
-}
-
-TEST(DataRoots, MissingFileNamesTheFoldersSearched) {
-  TestFolder folder;
-  const auto path = Roots(folder).Resolve("dataset.idx.train_images", "nope");
-  ExpectError(path, kPrecondition, "dataset.idx.train_images", folder.path());
-  ExpectError(DataRoots::Create({})->Resolve("f", "nope"), kPrecondition, "f",
-              "no --data folder was given");
-}
-
 TEST(ProbeDataset, KnownDatasetIsFoundByName) {
   for (bool gzip : {false, true}) {
     for (const char* where :
@@ -148,50 +74,6 @@ TEST(ProbeDataset, KnownDatasetIsFoundByName) {
       EXPECT_TRUE(Roots(folder).Resolve("f", source->files[0].path).ok());
     }
   }
-}
-
-// MNIST and Fashion-MNIST have files of the same names.
-TEST(ProbeDataset, FolderOfAnotherDatasetIsNotTakenForThisOne) {
-  TestFolder folder;
-  WriteIdxDataset(folder, "fashion-mnist", 40, 28, 10, true);
-  const DataRoots roots = *DataRoots::Create({folder.At("fashion-mnist")});
-  EXPECT_TRUE(ProbeDataset(Named("fashion-mnist"), roots).ok());
-  ExpectError(ProbeDataset(Named("mnist"), roots), kPrecondition,
-              "dataset.name", "mnist was not found");
-}
-
-// Nothing tells which of the two it is.
-TEST(ProbeDataset, FilesThatTwoDatasetsShareNeedAFolderThatNamesOne) {
-  TestFolder folder;
-  WriteIdxDataset(folder, ".", 40, 28, 10, false);
-  for (const char* name : {"mnist", "fashion-mnist"}) {
-    ExpectError(ProbeDataset(Named(name), Roots(folder)), kPrecondition,
-                "dataset.name", "was not found");
-  }
-}
-
-TEST(ProbeDataset, MissingDatasetTellsWhereItComesFrom) {
-  TestFolder folder;
-  ExpectError(ProbeDataset(Named("fashion-mnist"), Roots(folder)),
-              kPrecondition, "dataset.name", "dataset-fashion-mnist");
-  for (const PublicDataset& known : PublicDatasets()) {
-    ExpectError(ProbeDataset(Named(known.name), Roots(folder)), kPrecondition,
-                "dataset.name", known.remedy);
-  }
-}
-
-TEST(ProbeDataset, OneMissingFileIsNamed) {
-  TestFolder folder;
-  WriteIdxDataset(folder, "mnist", 40, 28, 10, false);
-  fs::remove(folder.At("mnist/t10k-labels-idx1-ubyte"));
-  ExpectError(ProbeDataset(Named("mnist"), Roots(folder)), kPrecondition,
-              "dataset.name", "t10k-labels-idx1-ubyte");
-}
-
-TEST(ProbeDataset, UnknownNameListsTheKnownOnes) {
-  TestFolder folder;
-  ExpectError(ProbeDataset(Named("imagenet"), Roots(folder)), kInvalid,
-              "dataset.name", "fashion-mnist");
 }
 
 TEST(ProbeDataset, NamedFilesDefineShapeAndClasses) {
@@ -402,65 +284,6 @@ TEST(ProbeDataset, ImageFolderErrorsNameTheFolder) {
               "leads out of the picture folder");
 }
 
-TEST(SourceDigest, IsRememberedUntilTheFileChanges) {
-  TestFolder folder;
-  const std::string path = folder.Write("f", "one");
-  EXPECT_EQ(*SourceDigest(path), Sha256("one"));
-  EXPECT_EQ(*SourceDigest(path), Sha256("one"));
-  folder.Write("f", "two");
-  EXPECT_EQ(*SourceDigest(path), Sha256("two"));
-}
-
-TEST(RememberFacts, StopsLookingAtAFileOnceItsTimesHaveSettled) {
-  TestFolder folder;
-  const std::string path = folder.Write("f", "one");
-  int64_t looks = 0;
-  const auto look = [&](const std::string&) -> absl::StatusOr<FileFacts> {
-    FileFacts facts;
-    facts.shape = {++looks};
-    return facts;
-  };
-  const absl::Time deadline = absl::Now() + absl::Minutes(2);
-  int64_t before;
-  do {
-    before = looks;
-    EXPECT_EQ(RememberFacts("a", path, look)->shape[0], looks);
-  } while (looks != before && absl::Now() < deadline);
-  EXPECT_EQ(looks, before);
-  const int64_t remembered = looks;
-  EXPECT_EQ(RememberFacts("b", path, look)->shape[0], remembered + 1);
-  EXPECT_EQ(RememberFacts("a", path, look)->shape[0], remembered);
-  folder.Write("f", "two");
-  EXPECT_EQ(RememberFacts("a", path, look)->shape[0], remembered + 2);
-}
-
-TEST(RememberFacts, FileThatChangesMeanwhileIsAnError) {
-  TestFolder folder;
-  const std::string path = folder.Write("f", "one");
-  const auto facts = RememberFacts(
-      "c", path, [&](const std::string&) -> absl::StatusOr<FileFacts> {
-        folder.Write("f", "another");
-        return FileFacts();
-      });
-  EXPECT_THAT(std::string(facts.status().message()), HasSubstr("changed"));
-}
-
-TEST(ResolveSource, PicksTheFolderWhoseFileHasTheDigest) {
-  TestFolder a, b;
-  a.Write("x", "one");
-  b.Write("x", "two");
-  const DataRoots roots = *DataRoots::Create({a.path(), b.path()});
-  EXPECT_EQ(*ResolveSource({"train", "x", Sha256("two")}, roots), b.At("x"));
-  EXPECT_EQ(*ResolveSource({"train", "x", Sha256("one")}, roots), a.At("x"));
-  const auto changed = ResolveSource({"train", "x", Sha256("three")}, roots);
-  EXPECT_THAT(std::string(changed.status().message()),
-              AllOf(HasSubstr(a.At("x")), HasSubstr("other content")));
-  EXPECT_EQ(FailureClassOf(changed.status()), FailureClass::kData);
-  EXPECT_FALSE(ResolveSource({"train", "y", ""}, roots).ok());
-  EXPECT_EQ(ResolveSource({"train", "../x", ""}, roots).status().code(),
-            kInvalid);
-}
-
 TEST(ProbeSyntheticSet, ArraysAreProbedByTheirHeaders) {
   TestFolder folder;
   const std::string images = NpyF4({2, 3, 4, 4}, std::vector<float>(96, 0.5f));
@@ -511,20 +334,6 @@ TEST(ProbeSyntheticSet, BadArraysNameTheirField) {
   stored.digest = Sha256("x");
   ExpectError(ProbeSyntheticSet(stored, Roots(folder)), kInvalid,
               "synthetic_set.digest", "no files");
-}
-
-TEST(PublicDataset, TablesAreWhole) {
-  ASSERT_EQ(PublicDatasets().size(), KnownDatasets().size());
-  for (const PublicDataset& known : PublicDatasets()) {
-    ASSERT_NE(FindKnownDataset(known.name), nullptr);
-    EXPECT_EQ(known.classes.size(),
-              static_cast<size_t>(FindKnownDataset(known.name)->classes));
-    EXPECT_EQ(FindPublicDataset(known.name), &known);
-    EXPECT_FALSE(known.remedy.empty());
-  }
-  EXPECT_TRUE(std::is_sorted(FindPublicDataset("cifar-100")->classes.begin(),
-                             FindPublicDataset("cifar-100")->classes.end()));
-  EXPECT_EQ(FindPublicDataset("custom"), nullptr);
 }
 
 }  // namespace
