@@ -87,9 +87,9 @@ std::string ScalingTable(const v1::Scaling& scaling) {
   }
   return absl::StrCat(
       "a step of ", scaling.task(),
-      ", modelled: arithmetic and bytes are counted, a rank is taken to "
-      "sustain ",
-      HumanCount(scaling.flops_per_second()), "FLOP/s\n", table.ToString());
+      ", modelled: arithmetic and bytes are counted; that a rank sustains ",
+      HumanCount(scaling.flops_per_second()),
+      "FLOP/s is assumed, not measured\n", table.ToString());
 }
 
 // Of a group: sums, but the highest memory, for its tasks need not run at once.
@@ -164,22 +164,18 @@ absl::StatusOr<int> Explain(Context* context, const ExplainOptions& options) {
       const v1::ExplainJobResponse response,
       Call(*context, stubs->jobs.get(), &v1::JobService::Stub::ExplainJob,
            request, absl::Minutes(2)));
-  if (format == OutputFormat::kJson) {
-    *context->out << JsonText(response) << "\n";
-    return kExitOk;
-  }
-  if (format == OutputFormat::kYaml) {
-    *context->out << JsonToYaml(JsonText(response)) << "\n";
-    return kExitOk;
-  }
-  *context->out << Annotated(response) << "\n";
-  *context->out << PlanTable(response, context->columns());
-  if (response.has_scaling()) {
-    *context->out << "\n" << ScalingTable(response.scaling());
-  }
-  for (const std::string& warning : response.warnings()) {
-    *context->out << "\nwarning: " << warning << "\n";
-  }
+  const auto people = [&] {
+    *context->out << Annotated(response) << "\n";
+    *context->out << PlanTable(response, context->columns());
+    if (response.has_scaling()) {
+      *context->out << "\n" << ScalingTable(response.scaling());
+    }
+    for (const std::string& warning : response.warnings()) {
+      *context->out << "\nwarning: " << warning << "\n";
+    }
+  };
+  // A plan has no name.
+  WriteMessage(response, format, context->out, people, people);
   return kExitOk;
 }
 

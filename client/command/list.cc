@@ -31,39 +31,32 @@ absl::StatusOr<int> List(Context* context, const ListOptions& options) {
   DASM_ASSIGN_OR_RETURN(const v1::ListJobsResponse response,
                         Call(*context, stubs->jobs.get(),
                              &v1::JobService::Stub::ListJobs, request));
-  switch (format) {
-    case OutputFormat::kJson:
-      *context->out << JsonText(response) << "\n";
-      break;
-    case OutputFormat::kYaml:
-      *context->out << JsonToYaml(JsonText(response)) << "\n";
-      break;
-    case OutputFormat::kName:
-      for (const v1::Job& job : response.jobs()) {
-        *context->out << ShortName(job.name()) << "\n";
-      }
-      break;
-    case OutputFormat::kTable: {
-      Table table(
-          {"JOB", "NAME", "METHOD", "STATE", "TASKS", "CREATED", "ELAPSED"});
-      table.set_flexible("NAME");
-      const absl::Time now = absl::Now();
-      for (const v1::Job& job : response.jobs()) {
-        table.Add(
-            {ShortName(job.name()), job.spec().name(), job.method(),
-             StateName(job.state()),
-             absl::StrCat(job.tasks_done(), "/", job.tasks_total()),
-             HumanAge(job.create_time().seconds(), now),
-             job.has_start_time() ? HumanDuration(Elapsed(job, now)) : "-"});
-      }
-      *context->out << table.ToString(context->columns());
-      if (!response.next_page_token().empty()) {
-        *context->talk << "more: --page-token " << response.next_page_token()
-                       << "\n";
-      }
-      break;
-    }
-  }
+  WriteMessage(
+      response, format, context->out,
+      [&] {
+        Table table(
+            {"JOB", "NAME", "METHOD", "STATE", "TASKS", "CREATED", "ELAPSED"});
+        table.set_flexible("NAME");
+        const absl::Time now = absl::Now();
+        for (const v1::Job& job : response.jobs()) {
+          table.Add(
+              {ShortName(job.name()), job.spec().name(), job.method(),
+               StateName(job.state()),
+               absl::StrCat(job.tasks_done(), "/", job.tasks_total()),
+               HumanAge(job.create_time().seconds(), now),
+               job.has_start_time() ? HumanDuration(Elapsed(job, now)) : "-"});
+        }
+        *context->out << table.ToString(context->columns());
+        if (!response.next_page_token().empty()) {
+          *context->talk << "more: --page-token " << response.next_page_token()
+                         << "\n";
+        }
+      },
+      [&] {
+        for (const v1::Job& job : response.jobs()) {
+          *context->out << ShortName(job.name()) << "\n";
+        }
+      });
   return kExitOk;
 }
 

@@ -42,30 +42,32 @@ absl::StatusOr<int> Metrics(Context* context, const MetricsOptions& options) {
                       << absl::FormatTime(absl::RFC3339_full, time,
                                           absl::UTCTimeZone())
                       << "," << absl::StrFormat("%.9g", point.value()) << "\n";
-      } else if (format == OutputFormat::kTable) {
-        history[{point.task(), point.series()}].push_back(point.value());
-      } else {
-        *all.add_points() = point;
+        continue;
       }
+      history[{point.task(), point.series()}].push_back(point.value());
+      *all.add_points() = point;
     }
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
   if (options.csv) return kExitOk;
-  if (format == OutputFormat::kTable) {
-    Table table({"TASK", "SERIES", "POINTS", "FIRST", "LAST", "COURSE"});
-    table.set_flexible("TASK");
-    for (const auto& [key, values] : history) {
-      table.Add({key.first, key.second, absl::StrCat(values.size()),
-                 absl::StrFormat("%.5g", values.front()),
-                 absl::StrFormat("%.5g", values.back()),
-                 Sparkline(values, 32)});
-    }
-    *context->out << table.ToString(context->columns());
-  } else {
-    const std::string json = JsonText(all);
-    *context->out << (format == OutputFormat::kYaml ? JsonToYaml(json) : json)
-                  << "\n";
-  }
+  WriteMessage(
+      all, format, context->out,
+      [&] {
+        Table table({"TASK", "SERIES", "POINTS", "FIRST", "LAST", "COURSE"});
+        table.set_flexible("TASK");
+        for (const auto& [key, values] : history) {
+          table.Add({key.first, key.second, absl::StrCat(values.size()),
+                     absl::StrFormat("%.5g", values.front()),
+                     absl::StrFormat("%.5g", values.back()),
+                     Sparkline(values, 32)});
+        }
+        *context->out << table.ToString(context->columns());
+      },
+      [&] {
+        for (const auto& [key, values] : history) {
+          *context->out << key.first << "/" << key.second << "\n";
+        }
+      });
   return kExitOk;
 }
 

@@ -1,5 +1,7 @@
 #include "client/command/output.h"
 
+#include <sstream>
+
 #include "absl/time/clock.h"
 #include "dasm/v1/job.pb.h"
 #include "gmock/gmock.h"
@@ -52,6 +54,23 @@ TEST(Output, JsonKeepsTheProtosFieldNames) {
   const std::string json = JsonText(job);
   EXPECT_THAT(json, testing::HasSubstr("\"tasks_total\": 3"));
   EXPECT_THAT(JsonToYaml(json), testing::HasSubstr("tasks_total: 3"));
+}
+
+TEST(Output, AMessageIsWrittenInTheFormatThatWasAskedFor) {
+  v1::Job job;
+  job.set_name("projects/default/jobs/j1");
+  job.set_tasks_total(3);
+  const auto written = [&job](OutputFormat format) {
+    std::ostringstream out;
+    WriteMessage(
+        job, format, &out, [&] { out << "table\n"; },
+        [&] { out << "names\n"; });
+    return out.str();
+  };
+  EXPECT_EQ(written(OutputFormat::kTable), "table\n");
+  EXPECT_EQ(written(OutputFormat::kName), "names\n");
+  EXPECT_EQ(written(OutputFormat::kJson), JsonText(job) + "\n");
+  EXPECT_EQ(written(OutputFormat::kYaml), JsonToYaml(JsonText(job)) + "\n");
 }
 
 TEST(Output, QuantitiesReadWell) {

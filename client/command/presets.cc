@@ -28,27 +28,20 @@ absl::StatusOr<int> Presets(Context* context, const std::string& name) {
     preset->set_summary(info.summary);
     preset->set_source(info.source);
   }
-  switch (format) {
-    case OutputFormat::kJson:
-      *context->out << JsonText(response) << "\n";
-      break;
-    case OutputFormat::kYaml:
-      *context->out << JsonToYaml(JsonText(response)) << "\n";
-      break;
-    case OutputFormat::kName:
-      for (const auto& preset : response.presets()) {
-        *context->out << preset.name() << "\n";
-      }
-      break;
-    case OutputFormat::kTable: {
-      Table table({"PRESET", "SUMMARY", "SOURCE"});
-      for (const auto& preset : response.presets()) {
-        table.Add({preset.name(), preset.summary(), preset.source()});
-      }
-      *context->out << table.ToString();
-      break;
-    }
-  }
+  WriteMessage(
+      response, format, context->out,
+      [&] {
+        Table table({"PRESET", "SUMMARY", "SOURCE"});
+        for (const v1::Preset& preset : response.presets()) {
+          table.Add({preset.name(), preset.summary(), preset.source()});
+        }
+        *context->out << table.ToString();
+      },
+      [&] {
+        for (const v1::Preset& preset : response.presets()) {
+          *context->out << preset.name() << "\n";
+        }
+      });
   return kExitOk;
 }
 

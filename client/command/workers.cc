@@ -23,34 +23,27 @@ absl::StatusOr<int> Workers(Context* context) {
       const v1::ListWorkersResponse response,
       Call(*context, stubs->cluster.get(),
            &v1::ClusterService::Stub::ListWorkers, v1::ListWorkersRequest()));
-  switch (format) {
-    case OutputFormat::kJson:
-      *context->out << JsonText(response) << "\n";
-      break;
-    case OutputFormat::kYaml:
-      *context->out << JsonToYaml(JsonText(response)) << "\n";
-      break;
-    case OutputFormat::kName:
-      for (const v1::Worker& worker : response.workers()) {
-        *context->out << worker.name() << "\n";
-      }
-      break;
-    case OutputFormat::kTable: {
-      Table table({"WORKER", "STATE", "SLOTS", "THREADS", "NUMERICS", "MEMORY",
-                   "VERSION", "LAST SEEN"});
-      table.set_flexible("NUMERICS");
-      const absl::Time now = absl::Now();
-      for (const v1::Worker& worker : response.workers()) {
-        table.Add({LastPart(worker.name()), StateOf(worker),
-                   absl::StrCat(worker.busy_slots(), "/", worker.slots()),
-                   absl::StrCat(worker.threads()), worker.numerics_class(),
-                   HumanBytes(worker.memory_bytes()), worker.version(),
-                   HumanAge(worker.last_seen_time().seconds(), now)});
-      }
-      *context->out << table.ToString(context->columns());
-      break;
-    }
-  }
+  WriteMessage(
+      response, format, context->out,
+      [&] {
+        Table table({"WORKER", "STATE", "SLOTS", "THREADS", "NUMERICS",
+                     "MEMORY", "VERSION", "LAST SEEN"});
+        table.set_flexible("NUMERICS");
+        const absl::Time now = absl::Now();
+        for (const v1::Worker& worker : response.workers()) {
+          table.Add({LastPart(worker.name()), StateOf(worker),
+                     absl::StrCat(worker.busy_slots(), "/", worker.slots()),
+                     absl::StrCat(worker.threads()), worker.numerics_class(),
+                     HumanBytes(worker.memory_bytes()), worker.version(),
+                     HumanAge(worker.last_seen_time().seconds(), now)});
+        }
+        *context->out << table.ToString(context->columns());
+      },
+      [&] {
+        for (const v1::Worker& worker : response.workers()) {
+          *context->out << worker.name() << "\n";
+        }
+      });
   return kExitOk;
 }
 
