@@ -20,7 +20,7 @@
 #include "common/base/error.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/store/job_store_contract.h"
+#include "server/store/contract/job_store_contract.h"
 #include "server/store/migrations.h"
 #include "server/store/shim_vfs.h"
 

@@ -1,9 +1,10 @@
-// What every JobStore must do, as one suite.
+// What every JobStore must do, as one suite; each file of this folder has the
+// cases of one part of it.
 //
 // To add a back end: write a JobStoreBackend for it (a fresh, empty store each
 // time Create is called; Reopen gives a second store on the same data after
-// the first is gone), list job_store_contract.cc among the sources of its test
-// and instantiate there:
+// the first is gone), list the files of this folder among the sources of its
+// test and instantiate there:
 //
 //   INSTANTIATE_TEST_SUITE_P(
 //       Postgres, JobStoreContract,
@@ -11,8 +12,8 @@
 //
 // A back end without durable data returns false from durable(); the cases that
 // reopen then check only what comes before.
-#ifndef DASM_SERVER_STORE_JOB_STORE_CONTRACT_H_
-#define DASM_SERVER_STORE_JOB_STORE_CONTRACT_H_
+#ifndef DASM_SERVER_STORE_CONTRACT_JOB_STORE_CONTRACT_H_
+#define DASM_SERVER_STORE_CONTRACT_JOB_STORE_CONTRACT_H_
 
 #include <functional>
 #include <memory>
@@ -54,4 +55,4 @@ class JobStoreContract : public testing::TestWithParam<JobStoreBackendFactory> {
 
 }  // namespace dasm
 
-#endif  // DASM_SERVER_STORE_JOB_STORE_CONTRACT_H_
+#endif  // DASM_SERVER_STORE_CONTRACT_JOB_STORE_CONTRACT_H_
