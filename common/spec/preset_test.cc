@@ -1,7 +1,5 @@
 #include "common/spec/preset.h"
 
-#include <gtest/gtest.h>
-
 #include <set>
 #include <string>
 
@@ -9,19 +7,13 @@
 #include "common/base/error.h"
 #include "common/spec/job_spec_proto.h"
 #include "common/spec/known_dataset.h"
+#include "common/spec/spec_for_tests.h"
+#include "gtest/gtest.h"
 
 namespace dasm {
 namespace {
 
 using enum Augmentation;
-
-JobSpec Expand(const std::string& preset) {
-  v1::JobSpec given;
-  given.set_preset(preset);
-  const auto expanded = ExpandSpec(given);
-  EXPECT_TRUE(expanded.ok()) << preset << ": " << expanded.status();
-  return expanded.ok() ? expanded->spec : JobSpec();
-}
 
 TEST(Preset, EveryOneExpandsAndFitsItsDataset) {
   std::set<std::string> names;
@@ -30,7 +22,7 @@ TEST(Preset, EveryOneExpandsAndFitsItsDataset) {
     EXPECT_TRUE(names.insert(info.name).second) << info.name;
     EXPECT_FALSE(info.summary.empty());
     EXPECT_FALSE(info.source.empty());
-    const JobSpec spec = Expand(info.name);
+    const JobSpec spec = ExpandPreset(info.name);
     const KnownDataset* known = FindKnownDataset(spec.dataset.name);
     if (known == nullptr) {
       // Folders, of trajectory matching alone.
@@ -76,7 +68,7 @@ TEST(Preset, RowsHoldThePublishedNumbers) {
       for (const int ipc : {1, 10, 50}) {
         const std::string name =
             absl::StrCat(method, "/", row.dataset, "/ipc", ipc);
-        const JobSpec spec = Expand(name);
+        const JobSpec spec = ExpandPreset(name);
         const GradientMatchingSpec& m = spec.matching;
         EXPECT_EQ(spec.images_per_class, ipc);
         EXPECT_EQ(m.distance, row.distance) << name;
@@ -107,7 +99,7 @@ TEST(Preset, RowsHoldThePublishedNumbers) {
 }
 
 TEST(Preset, AugmentationFollowsDatasetAndFactor) {
-  const JobSpec cifar = Expand("idc/cifar-10/ipc10");
+  const JobSpec cifar = ExpandPreset("idc/cifar-10/ipc10");
   EXPECT_EQ(cifar.matching.augmentation, (std::vector{kColor, kCrop, kCutout}));
   EXPECT_EQ(cifar.matching.net_augmentation, (std::vector{kColor, kCrop}));
   EXPECT_EQ(cifar.matching.net_cutmix, 0.5);
@@ -115,23 +107,23 @@ TEST(Preset, AugmentationFollowsDatasetAndFactor) {
             (std::vector{kColor, kCrop, kFlip, kScale, kRotate}));
   EXPECT_EQ(cifar.evaluation.training.cutmix, 0.5);
 
-  const JobSpec mnist = Expand("idc/mnist/ipc10");
+  const JobSpec mnist = ExpandPreset("idc/mnist/ipc10");
   EXPECT_EQ(mnist.matching.augmentation, (std::vector{kColor, kCrop}));
   EXPECT_EQ(mnist.matching.net_cutmix, 0);
   EXPECT_EQ(mnist.evaluation.training.augmentation,
             (std::vector{kColor, kCrop, kScale, kRotate}));
   EXPECT_EQ(mnist.evaluation.training.cutmix, 0);
-  const JobSpec mnist1 = Expand("idc/mnist/ipc10/factor1");
+  const JobSpec mnist1 = ExpandPreset("idc/mnist/ipc10/factor1");
   EXPECT_EQ(mnist1.matching.augmentation,
             (std::vector{kColor, kCrop, kCutout}));
   EXPECT_EQ(mnist1.matching.net_cutmix, 0.5);
   EXPECT_EQ(mnist1.evaluation.training.cutmix, 0.5);
 
-  const JobSpec svhn = Expand("idc/svhn/ipc1");
+  const JobSpec svhn = ExpandPreset("idc/svhn/ipc1");
   EXPECT_EQ(svhn.evaluation.training.augmentation,
             (std::vector{kColor, kCrop, kScale, kRotate}));
   EXPECT_EQ(svhn.evaluation.training.cutmix, 0.5);
-  const JobSpec svhn1 = Expand("idc/svhn/ipc1/factor1");
+  const JobSpec svhn1 = ExpandPreset("idc/svhn/ipc1/factor1");
   EXPECT_EQ(svhn1.evaluation.training.augmentation,
             (std::vector{kColor, kCrop, kCutout, kScale, kRotate}));
   EXPECT_EQ(svhn1.evaluation.training.cutmix, 0);
@@ -139,62 +131,69 @@ TEST(Preset, AugmentationFollowsDatasetAndFactor) {
 
 TEST(Preset, SegmentsAndPoolFollowTheMethod) {
   using Segments = std::vector<int>;
-  EXPECT_EQ(Expand("idc/cifar-10/ipc50").sequence.segments, Segments{50});
-  EXPECT_EQ(Expand("dasm-idc/cifar-10/ipc1").sequence.segments, Segments{1});
-  EXPECT_EQ(Expand("dasm-idc/cifar-10/ipc10").sequence.segments,
+  EXPECT_EQ(ExpandPreset("idc/cifar-10/ipc50").sequence.segments, Segments{50});
+  EXPECT_EQ(ExpandPreset("dasm-idc/cifar-10/ipc1").sequence.segments,
+            Segments{1});
+  EXPECT_EQ(ExpandPreset("dasm-idc/cifar-10/ipc10").sequence.segments,
             (Segments{5, 5}));
-  EXPECT_EQ(Expand("dasm-idc/cifar-10/ipc50").sequence.segments,
+  EXPECT_EQ(ExpandPreset("dasm-idc/cifar-10/ipc50").sequence.segments,
             (Segments{25, 25}));
-  EXPECT_EQ(Expand("dasm-idc/cifar-10/ipc100").sequence.segments,
+  EXPECT_EQ(ExpandPreset("dasm-idc/cifar-10/ipc100").sequence.segments,
             (Segments{50, 50}));
-  EXPECT_EQ(Expand("dasm-idc/cifar-10/ipc200").sequence.segments,
+  EXPECT_EQ(ExpandPreset("dasm-idc/cifar-10/ipc200").sequence.segments,
             (Segments{50, 50, 50, 50}));
-  EXPECT_EQ(Expand("dasm-idc/cifar-10/ipc1000").sequence.segments.size(), 20u);
+  EXPECT_EQ(ExpandPreset("dasm-idc/cifar-10/ipc1000").sequence.segments.size(),
+            20u);
 
-  const SequenceSpec usual = Expand("dasm-idc/mnist/ipc10").sequence;
+  const SequenceSpec usual = ExpandPreset("dasm-idc/mnist/ipc10").sequence;
   EXPECT_EQ(usual.pool, PoolRule::kMisclassified);
   EXPECT_EQ(usual.mix, 0.5);
   EXPECT_EQ(usual.trim, 0.05);
   EXPECT_EQ(usual.discriminators, 3);
   EXPECT_EQ(usual.discriminator_epochs, 200);
   EXPECT_EQ(usual.discriminator_steps, 20000);
-  EXPECT_EQ(Expand("dasm-idc/svhn/ipc10").sequence.discriminator_epochs, 300);
-  const SequenceSpec strict = Expand("dasm-idc/mnist/ipc10/strict").sequence;
+  EXPECT_EQ(ExpandPreset("dasm-idc/svhn/ipc10").sequence.discriminator_epochs,
+            300);
+  const SequenceSpec strict =
+      ExpandPreset("dasm-idc/mnist/ipc10/strict").sequence;
   EXPECT_EQ(strict.pool, PoolRule::kMisclassified);
   EXPECT_EQ(strict.mix, 1);
   EXPECT_EQ(strict.trim, 0);
 }
 
 TEST(Preset, FashionMnistUsesFactorOneFromFiftyOn) {
-  EXPECT_EQ(Expand("idc/fashion-mnist/ipc10").synthesis.factor, 2);
-  EXPECT_EQ(Expand("idc/fashion-mnist/ipc10/factor1").synthesis.factor, 1);
-  EXPECT_EQ(Expand("idc/fashion-mnist/ipc50").synthesis.factor, 1);
-  EXPECT_EQ(Expand("idc/fashion-mnist/ipc50/factor2").synthesis.factor, 2);
+  EXPECT_EQ(ExpandPreset("idc/fashion-mnist/ipc10").synthesis.factor, 2);
+  EXPECT_EQ(ExpandPreset("idc/fashion-mnist/ipc10/factor1").synthesis.factor,
+            1);
+  EXPECT_EQ(ExpandPreset("idc/fashion-mnist/ipc50").synthesis.factor, 1);
+  EXPECT_EQ(ExpandPreset("idc/fashion-mnist/ipc50/factor2").synthesis.factor,
+            2);
   EXPECT_FALSE(FindPreset("idc/fashion-mnist/ipc50/factor1").ok());
   EXPECT_FALSE(FindPreset("idc/cifar-10/ipc10/factor2").ok());
 }
 
 TEST(Preset, BudgetsDifferInWork) {
-  const JobSpec fast = Expand("dasm-idc/cifar-10/ipc50/fast");
+  const JobSpec fast = ExpandPreset("dasm-idc/cifar-10/ipc50/fast");
   EXPECT_EQ(fast.matching.inits, 2000);
   EXPECT_EQ(fast.matching.later_inits, 500);
-  const JobSpec quick = Expand("dasm-idc/cifar-10/ipc50/quick");
+  const JobSpec quick = ExpandPreset("dasm-idc/cifar-10/ipc50/quick");
   EXPECT_EQ(quick.matching.image_learning_rate, 0.05);
   EXPECT_LE(quick.matching.inits, 6);
   EXPECT_LE(quick.matching.steps_per_init, 20);
   EXPECT_EQ(quick.network.width, 128);
   EXPECT_GT(quick.evaluation.training.steps, 0);
-  EXPECT_EQ(Expand("idc/mnist/ipc1/paper").matching.inits, 2000);
+  EXPECT_EQ(ExpandPreset("idc/mnist/ipc1/paper").matching.inits, 2000);
 }
 
 TEST(Preset, EvaluationTurnsShortFromTwentyThousandDecodedImages) {
-  EXPECT_EQ(Expand("idc/cifar-10/ipc50").evaluation.epochs, 1000);
-  EXPECT_EQ(Expand("idc/cifar-10/ipc200").evaluation.epochs, 1000);
-  EXPECT_EQ(Expand("idc/cifar-10/ipc500").evaluation.epochs, 300);
-  EXPECT_EQ(Expand("idc/cifar-10/ipc500/factor1").evaluation.epochs, 1000);
+  EXPECT_EQ(ExpandPreset("idc/cifar-10/ipc50").evaluation.epochs, 1000);
+  EXPECT_EQ(ExpandPreset("idc/cifar-10/ipc200").evaluation.epochs, 1000);
+  EXPECT_EQ(ExpandPreset("idc/cifar-10/ipc500").evaluation.epochs, 300);
+  EXPECT_EQ(ExpandPreset("idc/cifar-10/ipc500/factor1").evaluation.epochs,
+            1000);
   // 200 a class: 1000 epochs, two thirds of it rounded down to hundreds.
-  EXPECT_EQ(Expand("idc/cifar-100/ipc50").evaluation.epochs, 600);
-  EXPECT_EQ(Expand("idc/cifar-100/ipc10").evaluation.epochs, 1000);
+  EXPECT_EQ(ExpandPreset("idc/cifar-100/ipc50").evaluation.epochs, 600);
+  EXPECT_EQ(ExpandPreset("idc/cifar-100/ipc10").evaluation.epochs, 1000);
 }
 
 TEST(Preset, EvaluationTableHasEveryStep) {

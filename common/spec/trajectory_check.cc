@@ -109,6 +109,13 @@ void CheckMethod(const JobSpec& spec, FieldReader* reader) {
                      "is 0, the learned step size, which gradient matching "
                      "does not learn: give a rate, e.g. 0.01");
     }
+    const bool arrays = !distils && spec.synthetic_set->digest.empty();
+    if (arrays && training.learning_rate == 0) {
+      reader->Refuse("evaluation.learning_rate",
+                     "is 0, the step size that a set of trajectory matching "
+                     "brings along, which arrays do not: give a rate, e.g. "
+                     "0.01, or the set by its digest");
+    }
     if (training.cutmix > 0) {
       reader->Refuse("evaluation.cutmix",
                      "has no place in recipe trajectory: use 0");

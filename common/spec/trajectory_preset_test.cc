@@ -1,25 +1,17 @@
 #include "common/spec/trajectory_preset.h"
 
-#include <gtest/gtest.h>
-
 #include <set>
 #include <string>
 #include <vector>
 
 #include "common/spec/job_spec_proto.h"
+#include "common/spec/spec_for_tests.h"
+#include "gtest/gtest.h"
 
 namespace dasm {
 namespace {
 
 using enum Augmentation;
-
-JobSpec Expand(const std::string& preset) {
-  v1::JobSpec given;
-  given.set_preset(preset);
-  const auto expanded = ExpandSpec(given);
-  EXPECT_TRUE(expanded.ok()) << preset << ": " << expanded.status();
-  return expanded.ok() ? expanded->spec : JobSpec();
-}
 
 // Of the data sets that are folders.
 DatasetFacts Facts(const std::string& name) {
@@ -53,7 +45,7 @@ TEST(TrajectoryPreset, EveryOneMatchesTrajectoriesOfItsExperts) {
     const std::string& name = preset.info.name;
     EXPECT_TRUE(names.insert(name).second) << name;
     EXPECT_FALSE(preset.info.source.empty()) << name;
-    const JobSpec spec = Expand(name);
+    const JobSpec spec = ExpandPreset(name);
     ASSERT_TRUE(spec.trajectory.has_value()) << name;
     EXPECT_EQ(spec.evaluation.protocol, Protocol::kLast);
     EXPECT_EQ(spec.evaluation.training.recipe, Recipe::kTrajectory);
@@ -83,7 +75,7 @@ TEST(TrajectoryPreset, EveryOneMatchesTrajectoriesOfItsExperts) {
 void ExpectRow(const std::string& name, int n, int m, int t_min, int t_first,
                int t_max, int growth, int batch, double image_rate,
                double step_rate, double step) {
-  const JobSpec spec = Expand(name);
+  const JobSpec spec = ExpandPreset(name);
   ASSERT_TRUE(spec.trajectory.has_value()) << name;
   const TrajectoryMatchingSpec& t = *spec.trajectory;
   EXPECT_EQ(t.student_steps, n) << name;
@@ -108,7 +100,7 @@ TEST(TrajectoryPreset, MttHasItsAuthorsNumbers) {
   ExpectRow("mtt/imagewoof/ipc1", 20, 2, 0, 10, 10, 0, 0, 1e5, 1e-6, 0.01);
   ExpectRow("mtt/imagewoof/ipc1/repo", 20, 2, 0, 10, 10, 0, 0, 1000, 1e-6,
             0.01);
-  const JobSpec spec = Expand("mtt/cifar-10/ipc1");
+  const JobSpec spec = ExpandPreset("mtt/cifar-10/ipc1");
   EXPECT_EQ(spec.trajectory->iterations, 5000);
   EXPECT_EQ(spec.trajectory->labels, Labels::kHard);
   EXPECT_EQ(spec.trajectory->skip_threshold, 0);
@@ -122,11 +114,11 @@ TEST(TrajectoryPreset, MttHasItsAuthorsNumbers) {
   EXPECT_EQ(spec.evaluation.epochs, 1000);
   EXPECT_EQ(spec.evaluation.baselines, std::vector{Baseline::kRandom});
   EXPECT_EQ(spec.dataset.preprocessing, Preprocessing::kZca);
-  EXPECT_EQ(Expand("mtt/cifar-10/ipc50").dataset.preprocessing,
+  EXPECT_EQ(ExpandPreset("mtt/cifar-10/ipc50").dataset.preprocessing,
             Preprocessing::kNormalize);
-  EXPECT_EQ(Expand("mtt/tiny-imagenet/ipc1").network.depth, 4);
-  EXPECT_EQ(Expand("mtt/imagenette/ipc1").network.depth, 5);
-  EXPECT_EQ(Expand("mtt/imagenette/ipc1").dataset.image_size, 128);
+  EXPECT_EQ(ExpandPreset("mtt/tiny-imagenet/ipc1").network.depth, 4);
+  EXPECT_EQ(ExpandPreset("mtt/imagenette/ipc1").network.depth, 5);
+  EXPECT_EQ(ExpandPreset("mtt/imagenette/ipc1").dataset.image_size, 128);
 }
 
 TEST(TrajectoryPreset, FtdHasFlatExpertsAndAMovingAverage) {
@@ -136,13 +128,13 @@ TEST(TrajectoryPreset, FtdHasFlatExpertsAndAMovingAverage) {
   ExpectRow("ftd/tiny-imagenet/ipc10", 20, 2, 0, 40, 40, 0, 500, 1e4, 1e-4,
             0.01);
   ExpectRow("ftd/imagefruit/ipc10", 20, 2, 0, 10, 10, 0, 64, 1e4, 1e-4, 0.001);
-  const JobSpec one = Expand("ftd/cifar-10/ipc1");
+  const JobSpec one = ExpandPreset("ftd/cifar-10/ipc1");
   EXPECT_EQ(one.trajectory->pixel_ema, 0.9999);
   EXPECT_EQ(one.experts.training.optimizer, ExpertOptimizer::kGsam);
   EXPECT_EQ(one.experts.training.gsam_rho, 0.01);
   EXPECT_EQ(one.experts.training.gsam_alpha, 0.3);
   EXPECT_EQ(one.experts.training.epochs, 50);
-  const JobSpec fifty = Expand("ftd/cifar-10/ipc50");
+  const JobSpec fifty = ExpandPreset("ftd/cifar-10/ipc50");
   EXPECT_EQ(fifty.trajectory->pixel_ema, 0.999);
   EXPECT_EQ(fifty.experts.training.gsam_alpha, 1);
 }
@@ -152,13 +144,14 @@ TEST(TrajectoryPreset, TeslaHalvesTheReleasedImageRate) {
   ExpectRow("tesla/cifar-100/ipc50", 80, 2, 0, 40, 40, 0, 125, 500, 1e-5, 0.01);
   ExpectRow("tesla/imagenet-1k/ipc1", 10, 3, 0, 10, 10, 0, 100, 5000, 1e-4,
             0.01);
-  const JobSpec spec = Expand("tesla/imagenet-1k/ipc1");
+  const JobSpec spec = ExpandPreset("tesla/imagenet-1k/ipc1");
   EXPECT_EQ(spec.trajectory->estimator, Estimator::kTesla);
   EXPECT_EQ(spec.trajectory->labels, Labels::kTeacher);
   EXPECT_EQ(spec.trajectory->iterations, 10000);
   EXPECT_EQ(spec.experts.count, 50);
   EXPECT_EQ(spec.network.depth, 4);
-  EXPECT_EQ(Expand("tesla/cifar-10/ipc1").trajectory->labels, Labels::kHard);
+  EXPECT_EQ(ExpandPreset("tesla/cifar-10/ipc1").trajectory->labels,
+            Labels::kHard);
 }
 
 TEST(TrajectoryPreset, DatmGrowsItsRangeAndLearnsLabels) {
@@ -176,7 +169,7 @@ TEST(TrajectoryPreset, DatmGrowsItsRangeAndLearnsLabels) {
   ExpectRow("datm/imagenette/ipc200/repo", 60, 2, 30, 36, 40, 1, 100, 50, 1e-6,
             0.001);
 
-  const JobSpec spec = Expand("datm/cifar-10/ipc10");
+  const JobSpec spec = ExpandPreset("datm/cifar-10/ipc10");
   EXPECT_EQ(spec.trajectory->labels, Labels::kSoftLearned);
   EXPECT_EQ(spec.trajectory->label_learning_rate, 2);
   EXPECT_EQ(spec.trajectory->label_experts, LabelExperts::kAllCorrect);
@@ -191,19 +184,20 @@ TEST(TrajectoryPreset, DatmGrowsItsRangeAndLearnsLabels) {
   EXPECT_FALSE(spec.experts.training.schedule.enabled);
   EXPECT_EQ(spec.evaluation.training.batch, 128);
   EXPECT_EQ(spec.dataset.preprocessing, Preprocessing::kZca);
-  EXPECT_EQ(Expand("datm/tiny-imagenet/ipc10").dataset.preprocessing,
+  EXPECT_EQ(ExpandPreset("datm/tiny-imagenet/ipc10").dataset.preprocessing,
             Preprocessing::kZca);
-  EXPECT_EQ(Expand("datm/cifar-10/ipc1").trajectory->skip_threshold, 1.1);
-  EXPECT_EQ(Expand("datm/cifar-10/ipc1").trajectory->label_learning_rate, 5);
-  const JobSpec real = Expand("datm/cifar-100/ipc50/repo");
+  EXPECT_EQ(ExpandPreset("datm/cifar-10/ipc1").trajectory->skip_threshold, 1.1);
+  EXPECT_EQ(ExpandPreset("datm/cifar-10/ipc1").trajectory->label_learning_rate,
+            5);
+  const JobSpec real = ExpandPreset("datm/cifar-100/ipc50/repo");
   EXPECT_EQ(real.synthesis.init, Init::kReal);
   EXPECT_EQ(real.trajectory->label_experts, LabelExperts::kFirst);
-  EXPECT_EQ(
-      Expand("datm/cifar-10/ipc1000/resnet18-batch/repo").network.ToString(),
-      "resnet18-batch");
-  EXPECT_EQ(
-      Expand("datm/cifar-10/ipc1000/convnet-batch/repo").network.ToString(),
-      "convnet-d3-w128-batch");
+  EXPECT_EQ(ExpandPreset("datm/cifar-10/ipc1000/resnet18-batch/repo")
+                .network.ToString(),
+            "resnet18-batch");
+  EXPECT_EQ(ExpandPreset("datm/cifar-10/ipc1000/convnet-batch/repo")
+                .network.ToString(),
+            "convnet-d3-w128-batch");
 }
 
 TEST(TrajectoryPreset, PadMasksAndOrdersItsData) {
@@ -214,12 +208,12 @@ TEST(TrajectoryPreset, PadMasksAndOrdersItsData) {
             0.01);
   ExpectRow("pad/tiny-imagenet/ipc1", 60, 2, 0, 15, 30, 6000, 0, 1e4, 1e-4,
             0.01);
-  const JobSpec spec = Expand("pad/cifar-10/ipc10");
+  const JobSpec spec = ExpandPreset("pad/cifar-10/ipc10");
   EXPECT_EQ(spec.trajectory->mask_from, 0);
   EXPECT_EQ(spec.trajectory->mask_to, 0.25);
-  EXPECT_EQ(Expand("pad/cifar-10/ipc10/repo").trajectory->mask_to, 0.5);
-  EXPECT_EQ(Expand("pad/cifar-10/ipc1000").trajectory->mask_to, 0.75);
-  EXPECT_EQ(Expand("pad/cifar-10/ipc1").trajectory->mask_to, 0);
+  EXPECT_EQ(ExpandPreset("pad/cifar-10/ipc10/repo").trajectory->mask_to, 0.5);
+  EXPECT_EQ(ExpandPreset("pad/cifar-10/ipc1000").trajectory->mask_to, 0.75);
+  EXPECT_EQ(ExpandPreset("pad/cifar-10/ipc1").trajectory->mask_to, 0);
   const DataScheduleSpec& schedule = spec.experts.training.schedule;
   EXPECT_TRUE(schedule.enabled);
   EXPECT_EQ(schedule.initial_share, 0.75);
@@ -230,7 +224,8 @@ TEST(TrajectoryPreset, PadMasksAndOrdersItsData) {
   EXPECT_EQ(spec.experts.score, ScoreRule::kEl2n);
   EXPECT_EQ(spec.experts.score_runs, 10);
   EXPECT_EQ(spec.experts.score_epoch, 20);
-  const ExpertTraining tiny = Expand("pad/tiny-imagenet/ipc1").experts.training;
+  const ExpertTraining tiny =
+      ExpandPreset("pad/tiny-imagenet/ipc1").experts.training;
   EXPECT_EQ(tiny.schedule.growth_epochs, 40);
   EXPECT_EQ(tiny.schedule.removals,
             (std::vector<DataScheduleSpec::Removal>{{40, 0.1}}));
@@ -238,7 +233,7 @@ TEST(TrajectoryPreset, PadMasksAndOrdersItsData) {
 }
 
 TEST(TrajectoryPreset, SeqMatchHasAStageForEverySubset) {
-  const JobSpec ten = Expand("seqmatch/cifar-10/ipc10");
+  const JobSpec ten = ExpandPreset("seqmatch/cifar-10/ipc10");
   EXPECT_EQ(ten.Method(), "seqmatch");
   EXPECT_EQ(ten.sequence.segments, (std::vector{5, 5}));
   ASSERT_EQ(ten.sequence.stages.size(), 2u);
@@ -266,28 +261,31 @@ TEST(TrajectoryPreset, SeqMatchHasAStageForEverySubset) {
   EXPECT_EQ(ten.evaluation.orders, std::vector{Order::kCumulative});
   EXPECT_TRUE(ten.evaluation.prefixes);
 
-  const JobSpec fifty = Expand("seqmatch/cifar-10/ipc50");
+  const JobSpec fifty = ExpandPreset("seqmatch/cifar-10/ipc50");
   EXPECT_EQ(fifty.sequence.segments, (std::vector{17, 17, 16}));
   EXPECT_EQ(fifty.sequence.stages[2].batch, 160);
   EXPECT_EQ(fifty.sequence.stages[0].step_size, 0.01);
-  const JobSpec script = Expand("seqmatch/cifar-10/ipc50/repo");
+  const JobSpec script = ExpandPreset("seqmatch/cifar-10/ipc50/repo");
   EXPECT_EQ(script.sequence.stages[0].step_size, 0.001);
   EXPECT_EQ(script.sequence.stages[2].step_size, 0.01);
   // Its second interval ends at 40, more than the 20 epochs of the script.
-  EXPECT_EQ(Expand("seqmatch/cifar-100/ipc10").sequence.stages[1].expert_epochs,
-            39);
-  EXPECT_EQ(Expand("seqmatch/cifar-100/ipc50").sequence.stages[2].batch, 125);
   EXPECT_EQ(
-      Expand("seqmatch/imagefruit/ipc10").sequence.stages[1].start_epoch_max,
-      8);
-  const JobSpec ftd = Expand("seqmatch-ftd/imagenette/ipc10");
+      ExpandPreset("seqmatch/cifar-100/ipc10").sequence.stages[1].expert_epochs,
+      39);
+  EXPECT_EQ(ExpandPreset("seqmatch/cifar-100/ipc50").sequence.stages[2].batch,
+            125);
+  EXPECT_EQ(ExpandPreset("seqmatch/imagefruit/ipc10")
+                .sequence.stages[1]
+                .start_epoch_max,
+            8);
+  const JobSpec ftd = ExpandPreset("seqmatch-ftd/imagenette/ipc10");
   EXPECT_EQ(ftd.sequence.stages[1].start_epoch_max, 3);
   EXPECT_EQ(ftd.experts.training.optimizer, ExpertOptimizer::kGsam);
   EXPECT_EQ(ftd.trajectory->pixel_ema, 0.999);
 }
 
 TEST(TrajectoryPreset, DasmTakesDatmsRowForItsFirstSegment) {
-  const JobSpec spec = Expand("dasm-trajectory/cifar-10/ipc50");
+  const JobSpec spec = ExpandPreset("dasm-trajectory/cifar-10/ipc50");
   EXPECT_EQ(spec.Method(), "dasm-trajectory");
   EXPECT_EQ(spec.sequence.segments, (std::vector{25, 25}));
   EXPECT_EQ(spec.sequence.stages[0].start_epoch_initial, 20);
@@ -302,14 +300,15 @@ TEST(TrajectoryPreset, DasmTakesDatmsRowForItsFirstSegment) {
   EXPECT_EQ(spec.sequence.pool, PoolRule::kMisclassified);
   EXPECT_EQ(spec.evaluation.orders,
             (std::vector{Order::kCumulative, Order::kStaged, Order::kUnion}));
-  EXPECT_EQ(Expand("dasm-trajectory/cifar-10/ipc1000").sequence.stages.size(),
-            20u);
+  EXPECT_EQ(
+      ExpandPreset("dasm-trajectory/cifar-10/ipc1000").sequence.stages.size(),
+      20u);
 }
 
 TEST(TrajectoryPreset, QuickOnesAreSmallWhateverTheMethod) {
   for (const TrajectoryPreset& preset : TrajectoryPresets()) {
     if (!preset.info.name.ends_with("/quick")) continue;
-    const JobSpec spec = Expand(preset.info.name);
+    const JobSpec spec = ExpandPreset(preset.info.name);
     EXPECT_LE(spec.experts.count, 10) << preset.info.name;
     EXPECT_EQ(spec.experts.training.epochs, 5) << preset.info.name;
     EXPECT_EQ(spec.evaluation.epochs, 300) << preset.info.name;
@@ -332,8 +331,9 @@ TEST(TrajectoryPreset, QuickOnesAreSmallWhateverTheMethod) {
 }
 
 TEST(TrajectoryPreset, ThePapersRowIsTheDefault) {
-  EXPECT_EQ(Expand("datm/cifar-10/ipc1000/paper").trajectory->student_steps,
-            80);
+  EXPECT_EQ(
+      ExpandPreset("datm/cifar-10/ipc1000/paper").trajectory->student_steps,
+      80);
   EXPECT_FALSE(FindPreset("datm/cifar-10/ipc1000/repo/paper").ok());
   EXPECT_FALSE(FindPreset("mtt/cifar-10/ipc1/quick/paper").ok());
 }
