@@ -37,12 +37,16 @@ class LayerCount {
     shape_ = {filters, Reduced(shape_.height, window),
               Reduced(shape_.width, window)};
     cost_.parameters += weights + (window.bias ? filters : 0);
+    cost_.convolution_weights += weights;
+    cost_.weights += weights;
+    cost_.tensors += window.bias ? 2 : 1;
     multiply_adds_ += static_cast<double>(weights * shape_.pixels());
     Keep();
   }
   void Normalize() {
     if (norm_ == Norm::kNone) return;
     cost_.parameters += 2 * shape_.channels;
+    cost_.tensors += 2;
     if (norm_ == Norm::kBatch) cost_.buffers += 2 * shape_.channels;
     Keep();
   }
@@ -59,6 +63,8 @@ class LayerCount {
     const int64_t weights = shape_.size() * features;
     shape_ = {features, 1, 1};
     cost_.parameters += weights + features;
+    cost_.weights += weights;
+    cost_.tensors += 2;
     multiply_adds_ += static_cast<double>(weights);
   }
   void HiddenLinear(int64_t features) {

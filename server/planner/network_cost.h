@@ -24,6 +24,11 @@ namespace dasm {
 struct NetworkCost {
   double forward_flops = 0;  // an image
   int64_t parameters = 0;
+  // Of them: the kernels of convolutions, and those with all other weights that
+  // have more than one dimension.
+  int64_t convolution_weights = 0;
+  int64_t weights = 0;
+  int64_t tensors = 0;  // that hold the parameters
   int64_t buffers = 0;  // BatchNorm statistics
   // Floats an image that a training step keeps: the outputs of convolutions,
   // linear layers, norms, ReLUs, poolings and sums.

@@ -124,6 +124,19 @@ Json Seconds(const JobResult& result) {
   return seconds;
 }
 
+void AddMemory(const JobResult& result, Json* report) {
+  int64_t host = 0;
+  int64_t device = 0;
+  for (const FinishedTask& task : result.tasks) {
+    host = std::max(host, task.peak_host_bytes);
+    device = std::max(device, task.peak_device_bytes);
+  }
+  Json memory = Json::object();
+  if (host > 0) memory["peak_host_bytes"] = host;
+  if (device > 0) memory["peak_device_bytes"] = device;
+  if (!memory.empty()) (*report)["memory"] = std::move(memory);
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReportJson(const JobResult& result) {
@@ -164,6 +177,7 @@ absl::StatusOr<std::string> ReportJson(const JobResult& result) {
   }
   if (!replanned.empty()) report["replanned"] = std::move(replanned);
   report["seconds"] = Seconds(result);
+  AddMemory(result, &report);
   report["seed"] = result.spec.seed;
   report["digest"] = set.output->digest;
   report["tool_version"] = result.tool_version;

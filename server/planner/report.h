@@ -20,6 +20,9 @@ struct FinishedTask {
   std::vector<std::string> parents;
   std::string summary_json;
   double seconds = 0;
+  // The highest of a process of the task; 0: not known, or without a device.
+  int64_t peak_host_bytes = 0;
+  int64_t peak_device_bytes = 0;
   // It ran out of memory and was planned anew with this; 0: it was not.
   int replanned_micro_batch = 0;
   struct Output {
@@ -46,11 +49,13 @@ struct JobResult {
 // accuracies are percent by network as in NetworkSpec::ToString, "std" is that
 // of the population. "seconds.distill", "seconds.evaluate" and, of a job with
 // experts, "seconds.experts" add up the tasks' own computing time, of cached
-// ones what the earlier run took; "seconds.total" is wall time. "reproducible"
-// is false with reduction "fast"; "replanned" names tasks that ran out of
-// memory and the micro-batch that they were given. What trajectory matching
-// adds is in trajectory_report.h; "digest" then is of the set at the end of the
-// run, whatever was chosen.
+// ones what the earlier run took; "seconds.total" is wall time.
+// "memory.peak_host_bytes" and, where a device was used,
+// "memory.peak_device_bytes" are the highest of any process; without "memory"
+// none is known. "reproducible" is false with reduction "fast"; "replanned"
+// names tasks that ran out of memory and the micro-batch that they were given.
+// What trajectory matching adds is in trajectory_report.h; "digest" then is of
+// the set at the end of the run, whatever was chosen.
 absl::StatusOr<std::string> ReportJson(const JobResult& result);
 // Members: "reproducible", "spec", "tasks" (kind, action key, parents,
 // outputs), and "files": the outputs of assemble (of an evaluate-only job: {})

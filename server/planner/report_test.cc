@@ -194,6 +194,18 @@ TEST(ReportJson, WithoutAnAccuracyThereIsNoReport) {
   EXPECT_EQ(ReportJson(result).status().code(), absl::StatusCode::kInternal);
 }
 
+TEST(ReportJson, TellsTheHighestMemoryOfAnyProcess) {
+  JobResult result = Result();
+  EXPECT_FALSE(Json::parse(*ReportJson(result)).contains("memory"));
+  result.tasks[0].peak_host_bytes = 500;
+  result.tasks[1].peak_host_bytes = 400;
+  const Json host = Json::parse(*ReportJson(result))["memory"];
+  EXPECT_EQ(host, Json({{"peak_host_bytes", 500}}));
+  result.tasks[1].peak_device_bytes = 70;
+  const Json both = Json::parse(*ReportJson(result))["memory"];
+  EXPECT_EQ(both["peak_device_bytes"], 70);
+}
+
 TEST(ManifestJson, TellsWhereEveryBlobCameFrom) {
   const auto text = ManifestJson(Result());
   ASSERT_TRUE(text.ok()) << text.status();

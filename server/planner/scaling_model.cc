@@ -14,24 +14,41 @@ namespace {
 constexpr int64_t kFloat = sizeof(float);
 constexpr double kUpdateFlops = 6;
 // Of rows that a path's matcher collects before it exchanges them.
-constexpr int64_t kExchangeBytes = int64_t{64} << 20;
+constexpr int64_t kExchangeBytes = int64_t{8} << 20;
+constexpr int64_t kCacheLine = 16;  // floats
 
 int64_t Share(int64_t shards, int64_t ranks) {
   return (shards + ranks - 1) / ranks;
 }
 
-// Passes over a class, each with one network.
-int64_t Passes(const StepWork& work) { return work.match_shards / work.slices; }
+int64_t CallsOf(const StepWork& work) {
+  int64_t calls = 0;
+  for (const StepCall& call : work.calls) calls += call.times;
+  return calls;
+}
 
-// Collective calls of a step. A path's rows are exchanged many steps at once.
-int64_t Calls(const StepWork& work) {
-  if (work.path) {
-    const int64_t rows = work.match_steps * work.match_shards * work.row;
-    return 1 + rows * kFloat / kExchangeBytes + work.train_steps +
-           (work.adjoint > 0 ? work.match_steps : 0);
+StepCall Sum(int64_t times, int64_t shards, int64_t length) {
+  return {StepCall::Kind::kSum, times, shards, length};
+}
+StepCall Gather(int64_t times, int64_t shards, int64_t length) {
+  return {StepCall::Kind::kGather, times, shards, length};
+}
+StepCall Training(int64_t times, int64_t shards, int64_t length) {
+  return {StepCall::Kind::kSum, times, shards, length, /*training=*/true};
+}
+StepCall Poll() { return {StepCall::Kind::kPoll}; }
+
+// Parameters whose gradients are compared.
+int64_t Matched(Layers layers, const NetworkCost& net) {
+  switch (layers) {
+    case Layers::kConvolutions:
+      return net.convolution_weights;
+    case Layers::kWeights:
+      return net.weights;
+    case Layers::kAll:
+      return net.parameters;
   }
-  return (work.deferred ? 0 : 1) + work.train_steps +
-         (work.slices > 1 ? Passes(work) : 0);
+  return 0;
 }
 
 struct Seconds {
@@ -55,12 +72,13 @@ double WithTrainer(const StepWork& work, int ranks, double flops_per_second,
   const Seconds matching = Compute(work, ranks - 1, flops_per_second);
   const Seconds training = Compute(work, 1, flops_per_second);
   StepWork exchanged = work;
-  exchanged.train_steps = 0;
+  std::erase_if(exchanged.calls,
+                [](const StepCall& call) { return call.training; });
   const double images =
-      work.deferred ? 0
-                    : static_cast<double>(StepBytesSent(exchanged, ranks)) /
-                              link.bytes_per_second +
-                          link.seconds_per_call;
+      static_cast<double>(StepBytesSent(exchanged, ranks - 1)) /
+          link.bytes_per_second +
+      (ranks > 2 ? static_cast<double>(CallsOf(exchanged)) : 0) *
+          link.seconds_per_call;
   // A network a step, sent on while the next one is trained.
   const double network =
       static_cast<double>(kFloat * work.parameters) / link.bytes_per_second +
@@ -73,7 +91,9 @@ double WithTrainer(const StepWork& work, int ranks, double flops_per_second,
 
 int64_t SumBytesSent(int64_t shards, int64_t length, int ranks, bool fast) {
   const int64_t rows = fast ? 1 : Share(shards, ranks);
-  return (rows + 1) * kFloat * length * (ranks - 1) / ranks;
+  const int64_t lines = Share(length, kCacheLine);
+  const int64_t own = std::min(length, lines / ranks * kCacheLine);
+  return kFloat * (rows * (length - own) + (ranks - 1) * own);
 }
 
 int64_t GatherBytesSent(int64_t shards, int64_t length, int ranks) {
@@ -92,8 +112,9 @@ StepWork WorkOfStep(const DistillSegmentParameters& parameters,
   const NetworkCost net =
       CostOf(parameters.network, dataset.channels, dataset.height,
              dataset.width, dataset.classes);
-  const int64_t pixels = int64_t{dataset.channels} * dataset.height *
-                         dataset.width * parameters.images_per_class;
+  const int64_t image =
+      int64_t{dataset.channels} * dataset.height * dataset.width;
+  const int64_t pixels = image * parameters.images_per_class;
   const int64_t synthetic = SyntheticPerClass(parameters);
   const int micro_batch = EffectiveMicroBatch(parameters);
   const int64_t slices =
@@ -112,11 +133,20 @@ StepWork WorkOfStep(const DistillSegmentParameters& parameters,
   work.redundant_flops =
       kUpdateFlops * static_cast<double>(work.train_steps * net.parameters +
                                          pixels * dataset.classes);
-  work.row = pixels + 1;
-  work.slices = slices;
   work.parameters = net.parameters + net.buffers;
   work.fast = parameters.fast_ranks > 0;
-  work.deferred = deferred;
+  const int64_t touched =
+      image * std::min<int64_t>(parameters.images_per_class, m.synthetic_batch);
+  work.calls = {Poll(), Training(work.train_steps, work.train_shards,
+                                 net.parameters + net.buffers + 2)};
+  if (slices > 1) {
+    work.calls.push_back(Sum(passes, slices, 2 * Matched(m.layers, net)));
+    work.calls.push_back(Sum(passes, Share(synthetic, micro_batch), touched));
+  } else if (deferred) {
+    work.calls.push_back(Gather(1, dataset.classes, 2));
+  } else {
+    work.calls.push_back(Gather(1, passes, touched + 1));
+  }
   return work;
 }
 
@@ -145,41 +175,65 @@ StepWork WorkOfStep(const MatchTrajectoriesParameters& parameters,
     work.match_shards = m.trajectories_per_step;
     work.match_flops = net.forward_flops * (flops.forward + flops.backward) *
                        m.student_steps * static_cast<double>(batch);
-    work.row = int64_t{parameters.images_per_class} * dataset.classes * row;
+    work.calls = {
+        Poll(),
+        Gather(1, work.match_shards,
+               int64_t{parameters.images_per_class} * dataset.classes * row),
+        // Doubles: loss, step size and a share of each layer.
+        Gather(1, work.match_shards, 2 * (2 + net.tensors))};
     return work;
   }
-  work.match_steps = m.student_steps;
+  const int64_t steps = m.student_steps;
+  work.match_steps = steps;
   work.match_shards = Share(batch, group);
   // Shards of equal size, since the last may be short.
   const double shard = net.forward_flops * static_cast<double>(batch) /
                        static_cast<double>(work.match_shards);
   work.match_flops = flops.backward * shard;
-  work.train_steps = work.match_steps;
+  work.train_steps = steps;
   work.train_shards = work.match_shards;
   work.train_flops = flops.forward * shard;
-  work.row = group * row;
-  work.parameters = net.parameters + 1;
-  if (m.estimator != Estimator::kTesla) work.adjoint = net.parameters + 1;
+  work.parameters = net.parameters + net.buffers;
   work.fast = parameters.fast_ranks > 0;
+  // The adjoint of a step, which the first one's and TESLA's do not go on with.
+  const int64_t adjoints = m.estimator == Estimator::kTesla ? 0 : steps - 1;
+  const int64_t together = std::clamp<int64_t>(
+      Share(kExchangeBytes, batch * row * kFloat), 1, steps);
+  work.calls = {
+      Poll(), Training(steps, work.train_shards, net.parameters + 1),
+      Sum(adjoints, work.match_shards, net.parameters + 1),
+      Sum(steps - adjoints, work.match_shards, 1),
+      Gather(steps / together, work.match_shards, together * group * row)};
+  if (const int64_t rest = steps % together; rest > 0) {
+    work.calls.push_back(Gather(1, work.match_shards, rest * group * row));
+  }
+  if (m.labels == Labels::kTeacher) {
+    const int64_t images =
+        int64_t{parameters.images_per_class} * dataset.classes;
+    const int64_t forward_group = parameters.execution.forward_group;
+    work.calls.push_back(Gather(1, Share(images, forward_group),
+                                forward_group * dataset.classes));
+  }
   return work;
 }
 
 int64_t StepBytesSent(const StepWork& work, int ranks) {
-  int64_t images = work.deferred
-                       ? 0
-                       : work.match_steps * GatherBytesSent(work.match_shards,
-                                                            work.row, ranks);
-  if (work.adjoint > 0) {
-    images += work.match_steps *
-              SumBytesSent(work.match_shards, work.adjoint, ranks, work.fast);
+  int64_t bytes = 0;
+  for (const StepCall& call : work.calls) {
+    switch (call.kind) {
+      case StepCall::Kind::kSum:
+        bytes += call.times *
+                 SumBytesSent(call.shards, call.length, ranks, work.fast);
+        break;
+      case StepCall::Kind::kGather:
+        bytes += call.times * GatherBytesSent(call.shards, call.length, ranks);
+        break;
+      case StepCall::Kind::kPoll:
+        bytes += ranks > 1 ? 1 : 0;
+        break;
+    }
   }
-  if (work.slices > 1) {
-    images += Passes(work) *
-              SumBytesSent(work.slices, 2 * work.parameters, ranks, work.fast);
-  }
-  return images + work.train_steps * SumBytesSent(work.train_shards,
-                                                  work.parameters, ranks,
-                                                  work.fast);
+  return bytes;
 }
 
 Link NvLink() { return {"NVLink", 450e9, 10e-6}; }
@@ -203,9 +257,9 @@ std::vector<ScalingRow> ModelScaling(const StepWork& work,
     for (const Link& link : links) {
       const double bytes =
           static_cast<double>(row.sent_bytes) / link.bytes_per_second;
-      const double latency =
-          count == 1 ? 0
-                     : static_cast<double>(Calls(work)) * link.seconds_per_call;
+      const double latency = count == 1 ? 0
+                                        : static_cast<double>(CallsOf(work)) *
+                                              link.seconds_per_call;
       const double all =
           own.match + own.train + own.redundant + bytes + latency;
       ScalingRow::OnLink on;

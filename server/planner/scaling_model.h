@@ -14,17 +14,25 @@
 //              3 F train_group each
 //   redundant  what every rank does: the updates of parameters and pixels,
 //              6 FLOPs each
-//   exchange   a gather of the pixels' gradients, a sum a network step, and for
-//              classes that are cut a sum of both sides' gradients: the bytes
-//              below over the link's rate, and its latency a call
+//   exchange   a sum of P + B + 2 floats a network step (P parameters, B
+//              buffers) and, of the pixels' gradients,
+//                every_step  a gather of a row a pass: the m <= n stored images
+//                            that take part, x floats each, and a distance
+//                deferred    a gather of two figures a class; the pixels
+//                            themselves are exchanged at checkpoints only
+//                cut         of each pass a sum of both sides' gradients of the
+//                            M matched parameters, 2 M, and one of m x
+//              the bytes below over the link's rate, and its latency a call
 // A step of trajectory matching is a path of N student steps, walked forward
 // and back. A batch of b images is cut into ceil(b / g) groups of g =
 // micro_batch or train_group images (with BatchNorm one):
 //   training   the N forward steps: a sum of P + 1 floats each
-//   matching   the N adjoint steps: a sum of P + 1 floats and a gather of the
-//              groups' rows each (TESLA's need no such sum)
-// With trajectories_per_step T > 1 ranks take whole paths: T shards and one
-// gather of the set's gradients.
+//   matching   the N adjoint steps: a sum of P + 1 floats each (the last one's
+//              and TESLA's need no gradient: 1), and gathers of the groups'
+//              rows, many steps at once
+// With trajectories_per_step T > 1 ranks take whole paths: T shards and two
+// gathers, of the set's gradients and of the figures.
+// A step also begins with a byte from rank 0: what it wishes.
 // Dedicated trainers: one rank trains the networks and sends them to the
 // others, which match meanwhile: a step takes the longer of the two. Of
 // gradient matching only.
@@ -42,16 +50,27 @@ namespace dasm {
 struct ResolvedDataset;
 
 // Payload bytes that rank 0, which has most shards, sends in one collective
-// call over `ranks` processes, each one rank (but for the rounding to cache
-// lines what worker/collective/exchange_plan.h counts). An ordered sum cannot
-// add partials of another rank's shards early: every rank sends each of its
-// rows, cut in R parts, to the parts' owners, then its summed part to all:
+// call over `ranks` processes, each one rank: what
+// worker/collective/exchange_plan.h counts. An ordered sum cannot add partials
+// of another rank's shards early: every rank sends each of its rows, cut in R
+// parts of whole cache lines, to the parts' owners, then its summed part to
+// all, about
 //   ceil(shards / R) * 4 length (R - 1) / R + 4 length (R - 1) / R
 // A fast sum adds its own rows first: one row in place of ceil(shards / R).
 // A gather sends each own row to all others:
 //   ceil(shards / R) * 4 length (R - 1)
 int64_t SumBytesSent(int64_t shards, int64_t length, int ranks, bool fast);
 int64_t GatherBytesSent(int64_t shards, int64_t length, int ranks);
+
+// A collective call that a step makes `times` times.
+struct StepCall {
+  enum class Kind { kSum, kGather, kPoll };
+  Kind kind = Kind::kSum;
+  int64_t times = 1;
+  int64_t shards = 0;
+  int64_t length = 0;     // floats a shard
+  bool training = false;  // of the networks
+};
 
 // What a gang computes and sends.
 struct StepWork {
@@ -60,17 +79,15 @@ struct StepWork {
   double match_flops = 0;    // of a shard
   // Of trajectory matching: a path of steps that depend on each other.
   bool path = false;
-  // Floats of a vector that a path's matching steps sum.
-  int64_t adjoint = 0;
   int64_t train_steps = 0;   // network steps, over all networks
   int64_t train_shards = 0;  // of a network step
   double train_flops = 0;    // of a shard
   double redundant_flops = 0;
-  int64_t row = 0;         // floats that a match shard returns
-  int64_t slices = 1;      // that a class is cut into
-  int64_t parameters = 0;  // floats that a train shard returns
+  int64_t parameters = 0;  // of a network, with its buffers
   bool fast = false;
-  bool deferred = false;  // image gradients are not exchanged every step
+  // With several ranks; `deferred` counts no checkpoints. Where only a random
+  // subset of the decoded images takes part, m is taken at its most.
+  std::vector<StepCall> calls;
 
   double flops() const;
 };

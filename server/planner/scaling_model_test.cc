@@ -43,10 +43,13 @@ ScalingRow Model(const StepWork& work, int ranks) {
 TEST(ScalingModel, BytesOfASumAreThoseOfScatterAndGather) {
   // Four rows of 1000 floats on two ranks: two rows, half of each to the other,
   // then half of the sum.
-  EXPECT_EQ(SumBytesSent(4, 1000, 2, false), 2 * 2000 + 2000);
-  EXPECT_EQ(SumBytesSent(4, 1000, 4, false), 3000 + 3000);
-  EXPECT_EQ(SumBytesSent(4, 1000, 2, true), 2000 + 2000);
-  EXPECT_EQ(SumBytesSent(4, 1000, 1, false), 0);
+  EXPECT_EQ(SumBytesSent(4, 1024, 2, false), 2 * 2048 + 2048);
+  EXPECT_EQ(SumBytesSent(4, 1024, 4, false), 3072 + 3072);
+  EXPECT_EQ(SumBytesSent(4, 1024, 2, true), 2048 + 2048);
+  EXPECT_EQ(SumBytesSent(4, 1024, 1, false), 0);
+  // Parts are whole cache lines: of 17 floats rank 0 adds up 16, of one none.
+  EXPECT_EQ(SumBytesSent(4, 17, 2, false), 4 * (2 * 1 + 16));
+  EXPECT_EQ(SumBytesSent(4, 1, 2, false), 4 * 2);
   // Ten rows on four ranks: rank 0 has three and sends each to three.
   EXPECT_EQ(GatherBytesSent(10, 100, 4), 3 * 400 * 3);
   EXPECT_EQ(GatherBytesSent(10, 100, 1), 0);
@@ -57,13 +60,16 @@ TEST(ScalingModel, AStepIsItsClassesAndItsNetworkSteps) {
   EXPECT_EQ(work.match_shards, 10);
   EXPECT_EQ(work.train_steps, 8);
   EXPECT_EQ(work.train_shards, 4);
-  EXPECT_EQ(work.row, 10 * 3 * 32 * 32 + 1);
   EXPECT_EQ(work.parameters, 320010);
+  const int64_t image = 3 * 32 * 32;
+  const int64_t networks = 8 * SumBytesSent(4, 320010 + 2, 2, false);
+  EXPECT_EQ(StepBytesSent(work, 1), 0);
+  // All ten stored images of a class take part, and its distance; the 1 is what
+  // rank 0 wishes.
   EXPECT_EQ(StepBytesSent(work, 2),
-            GatherBytesSent(10, work.row, 2) +
-                8 * SumBytesSent(4, work.parameters, 2, false));
+            1 + GatherBytesSent(10, 10 * image + 1, 2) + networks);
   EXPECT_EQ(StepBytesSent(Work(Parameters(), true), 2),
-            8 * SumBytesSent(4, work.parameters, 2, false));
+            1 + GatherBytesSent(10, 2, 2) + networks);
   DistillSegmentParameters p = Parameters();
   p.matching.inits_per_step = 3;
   EXPECT_EQ(Work(p).match_shards, 30);
@@ -73,6 +79,32 @@ TEST(ScalingModel, AStepIsItsClassesAndItsNetworkSteps) {
   EXPECT_EQ(Work(p).match_shards, 120);
   p.network.norm = Norm::kBatch;
   EXPECT_EQ(Work(p).train_shards, 1);
+}
+
+TEST(ScalingModel, OnlyTheStoredImagesThatTakePartAreExchanged) {
+  DistillSegmentParameters p = Parameters();
+  p.matching.net_steps = 0;
+  p.synthesis.factor = 1;
+  p.matching.synthetic_batch = 4;
+  EXPECT_EQ(StepBytesSent(Work(p), 2),
+            1 + GatherBytesSent(10, 4 * 3 * 32 * 32 + 1, 2));
+}
+
+TEST(ScalingModel, AClassThatIsCutSumsItsMatchedGradientsAndItsPixels) {
+  DistillSegmentParameters p = Parameters();
+  p.matching.net_steps = 0;
+  p.matching.real_batch = 64;
+  p.execution.micro_batch = 16;  // four parts of the real side, 40 / 16 = 3
+  const int64_t kernels = 9 * 128 * (3 + 128 + 128);
+  const int64_t pixels = 10 * SumBytesSent(3, 10 * 3 * 32 * 32, 2, false);
+  EXPECT_EQ(StepBytesSent(Work(p), 2),
+            1 + 10 * SumBytesSent(4, 2 * kernels, 2, false) + pixels);
+  // It is exchanged as it is in both modes.
+  EXPECT_EQ(StepBytesSent(Work(p, true), 2), StepBytesSent(Work(p), 2));
+  p.matching.layers = Layers::kWeights;
+  const int64_t weights = kernels + 128 * 16 * 10;
+  EXPECT_EQ(StepBytesSent(Work(p), 2),
+            1 + 10 * SumBytesSent(4, 2 * weights, 2, false) + pixels);
 }
 
 TEST(ScalingModel, OneRankIsTheMeasureOfTheOthers) {
@@ -136,17 +168,25 @@ TEST(ScalingModel, APathsStepsSumTheirGradientsThereAndBack) {
   MatchTrajectoriesParameters p = Path();
   const StepWork work = WorkOfStep(p, Cifar());
   EXPECT_EQ(work.match_shards, 4);
-  const int64_t p_floats = 320010 + 1;
-  const int64_t sums = 2 * 80 * SumBytesSent(4, p_floats, 2, false);
+  const int64_t one = SumBytesSent(4, 320010 + 1, 2, false);
+  // The path begins where nobody needs its adjoint; a batch's rows are 1.2 MB,
+  // so seven steps are exchanged together.
+  const int64_t sums = (80 + 79) * one + SumBytesSent(4, 1, 2, false);
   const int64_t rows = 80 * GatherBytesSent(4, 25 * 3 * 32 * 32, 2);
-  EXPECT_EQ(StepBytesSent(work, 2), sums + rows);
+  EXPECT_EQ(StepBytesSent(work, 2), 1 + sums + rows);
+  int64_t gathers = 0;
+  for (const StepCall& call : work.calls) {
+    if (call.kind == StepCall::Kind::kGather) gathers += call.times;
+  }
+  EXPECT_EQ(gathers, 12);
   // 205 MB of P-vectors at N = 80, times what ordering costs: every one is sent
   // as two rows and a sum, half of each.
-  EXPECT_NEAR(static_cast<double>(sums), 1.5 * 205e6, 1e6);
+  EXPECT_NEAR(static_cast<double>(sums), 1.5 * 205e6, 3e6);
   EXPECT_NEAR(Model(work, 1).train_seconds * 3, Model(work, 1).match_seconds,
               1e-9);
   p.matching.estimator = Estimator::kTesla;
-  EXPECT_EQ(StepBytesSent(WorkOfStep(p, Cifar()), 2), sums / 2 + rows);
+  EXPECT_EQ(StepBytesSent(WorkOfStep(p, Cifar()), 2),
+            1 + 80 * (one + SumBytesSent(4, 1, 2, false)) + rows);
 }
 
 TEST(ScalingModel, SeveralPathsAStepAreSharedWhole) {
@@ -154,7 +194,10 @@ TEST(ScalingModel, SeveralPathsAStepAreSharedWhole) {
   const double one = WorkOfStep(p, Cifar()).flops();
   p.matching.trajectories_per_step = 4;
   const StepWork work = WorkOfStep(p, Cifar());
-  EXPECT_EQ(StepBytesSent(work, 2), GatherBytesSent(4, 100 * 3 * 32 * 32, 2));
+  // Beside the pixels doubles: two figures, and shares of 14 tensors.
+  EXPECT_EQ(StepBytesSent(work, 2),
+            1 + GatherBytesSent(4, 100 * 3 * 32 * 32, 2) +
+                GatherBytesSent(4, 2 * (2 + 14), 2));
   EXPECT_NEAR(work.flops() / one, 4, 0.01);
   EXPECT_NEAR(Model(work, 4).links[1].speedup, 4, 0.1);
 }

@@ -22,8 +22,8 @@
 // A student keeps, beside one group of images, the N parameter vectors of its
 // path and a vector for each of its groups; the way back takes 1.5 times what
 // matching keeps of an image. The full graph keeps all N b images instead.
-// Experts are mapped and count as two rows. ZCA: five matrices in double, a
-// chunk of images.
+// Experts are mapped and count as two rows. ZCA: nine matrices in double
+// (measured), a chunk of images.
 // Reduced bytes: scaling_model.h, at the ranks that the job asks for.
 #ifndef DASM_SERVER_PLANNER_TASK_COST_H_
 #define DASM_SERVER_PLANNER_TASK_COST_H_

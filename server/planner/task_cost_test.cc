@@ -205,7 +205,6 @@ TEST(TaskCost, EvaluationTestsOnce) {
 }
 
 constexpr double kMiB = 1 << 20;
-constexpr double kGiB = 1 << 30;
 
 // DATM, CIFAR-10.
 MatchTrajectoriesParameters Datm(int images_per_class, int batch) {
@@ -359,10 +358,11 @@ TEST(TaskCost, LaterExpertsAlsoTrainOnTheEarlierSegments) {
   EXPECT_EQ(later.steps - fresh.steps, 1001 * 3);
 }
 
-TEST(TaskCost, WhiteningStaysBelowAGiB) {
+// Measured: 896 MiB above the runner (docs/benchmarks.md).
+TEST(TaskCost, WhiteningTakesWhatWasMeasured) {
   const TaskCost cost = CostOf(WhitenDatasetParameters{}, Cifar(), 0);
-  EXPECT_LT(static_cast<double>(cost.memory_bytes), kGiB);
-  EXPECT_GT(static_cast<double>(cost.memory_bytes), 500 * kMiB);
+  EXPECT_NEAR(static_cast<double>(cost.memory_bytes), (280 + 896) * kMiB,
+              0.1 * 896 * kMiB);
 }
 
 }  // namespace
