@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <fstream>
+#include <map>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "worker/collective/thread_collective.h"
@@ -39,6 +41,39 @@ absl::StatusOr<std::vector<ProcessGang::Member>> MembersOf(
                      " members, or not in the order of their ranks"));
   }
   return members;
+}
+
+// "cuda" of "<machine>/cuda:0"; "cpu" where a rank has no device.
+std::string KindOf(const GangMember& member) {
+  if (member.device().empty()) return "cpu";
+  const std::string device =
+      member.device().substr(member.device().rfind('/') + 1);
+  return device.substr(0, device.find(':'));
+}
+
+// Ranks on devices meet by their plug-in, those on CPUs over the network: each
+// kind would wait for the other until its deadline. All ranks see the same
+// members, so all of them end with the same words.
+absl::Status CheckDeviceKinds(const GangReady& ready) {
+  std::map<std::string, std::vector<std::string>> kinds;
+  for (const GangMember& member : ready.members()) {
+    kinds[KindOf(member)].push_back(
+        absl::StrCat("rank ", member.rank(), " at ", member.endpoint()));
+  }
+  if (kinds.size() <= 1) return absl::OkStatus();
+  std::vector<std::string> parts;
+  for (const auto& [kind, ranks] : kinds) {
+    parts.push_back(absl::StrCat(absl::StrJoin(ranks, ", "), " on ", kind));
+  }
+  return WithFailureClass(
+      WithReason(
+          absl::FailedPreconditionError(absl::StrCat(
+              "the ranks of the gang compute on devices of several kinds (",
+              absl::StrJoin(parts, "; "),
+              "), which cannot meet: start the workers of these addresses "
+              "with the same --device, or ask for fewer resources.ranks")),
+          "RANKS_ON_SEVERAL_DEVICE_KINDS", "resources.ranks"),
+      FailureClass::kSpec);
 }
 
 }  // namespace
@@ -91,6 +126,7 @@ absl::StatusOr<Gang> FormGang(
   DASM_ASSIGN_OR_RETURN(const GangReady ready, agent->AwaitGang());
   DASM_ASSIGN_OR_RETURN(const std::vector<ProcessGang::Member> members,
                         MembersOf(ready, task.ranks()));
+  DASM_RETURN_IF_ERROR(CheckDeviceKinds(ready));
   if (gang.of_devices) {
     DASM_ASSIGN_OR_RETURN(
         std::unique_ptr<Collective> rank,

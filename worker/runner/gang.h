@@ -50,7 +50,8 @@ struct Gang {
 // Listens, tells the agent where, waits for the other processes, and joins
 // them; by `devices`, where it has functions, when the task has a device. Class
 // PREEMPTED when the agent asks for an end meanwhile, COLLECTIVE when it cannot
-// listen or a process does not come.
+// listen or a process does not come, SPEC, on every rank, when some ranks
+// compute on another kind of device than others.
 absl::StatusOr<Gang> FormGang(
     const worker::v1::TaskFile& task, AgentChannel* agent,
     const DeviceGang& devices = {},

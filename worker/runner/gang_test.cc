@@ -24,7 +24,9 @@
 namespace dasm {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::AnyOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using worker::v1::GangReady;
@@ -171,6 +173,37 @@ TEST_F(GangTest, DevicesMeetByTheirPluginWithTheIdOfRankZero) {
   EXPECT_THAT(finished[0].failure_class(), IsEmpty()) << finished[0].message();
   EXPECT_THAT(finished[1].failure_class(), IsEmpty()) << finished[1].message();
   EXPECT_THAT(finished[0].summary_json(), HasSubstr("sum"));
+}
+
+// They meet by different means, so that each kind would wait for the other.
+TEST_F(GangTest, RanksOnSeveralKindsOfDevicesAreRefusedOnEveryRank) {
+  const Compute compute = [](Collective*,
+                             TaskObserver*) -> absl::StatusOr<TaskOutcome> {
+    ADD_FAILURE() << "computed in a gang of several kinds";
+    return TaskOutcome();
+  };
+  FakeDevices devices(3);
+  const char* const places[] = {"cuda:0", "cpu", "cuda:1"};
+  FakeAgentChannel agents[3];
+  RunnerFinished finished[3];
+  std::vector<std::thread> runners;
+  for (int rank = 0; rank < 3; ++rank) {
+    runners.emplace_back([&, rank] {
+      TaskFile task = Task(rank, 3, 1);
+      task.set_device(places[rank]);
+      finished[rank] = Run(task, &agents[rank], compute, devices.Functions());
+    });
+  }
+  Introduce({&agents[0], &agents[1], &agents[2]});
+  for (std::thread& runner : runners) runner.join();
+  for (int rank = 0; rank < 3; ++rank) {
+    EXPECT_EQ(finished[rank].failure_class(), "SPEC");
+    EXPECT_EQ(finished[rank].message(), finished[0].message());
+  }
+  EXPECT_THAT(finished[0].message(),
+              AllOf(ContainsRegex("rank 1 at 127.0.0.1:[0-9]+ on cpu"),
+                    ContainsRegex("rank 0 at .*, rank 2 at .* on cuda"),
+                    HasSubstr("same --device")));
 }
 
 // What was queued on a device can fail after the loop has returned.
