@@ -47,6 +47,55 @@ std::string Gangs(const v1::Job& job) {
   return text;
 }
 
+// The most that a rank of each task took, beside what was predicted; of like
+// tasks the most of any.
+std::string MemoryOf(const v1::Job& job, int columns) {
+  std::vector<std::string> ids;
+  for (const v1::Task& task : job.tasks()) ids.push_back(LastPart(task.name()));
+  struct Row {
+    v1::RankMemory most;
+    int64_t predicted = 0;
+  };
+  std::vector<std::pair<std::string, Row>> rows;
+  bool devices = false;
+  for (const TaskGroup& group : GroupTasks(ids)) {
+    Row row;
+    for (const size_t member : group.members) {
+      const v1::Task& task = job.tasks(static_cast<int>(member));
+      row.predicted = std::max(row.predicted, task.predicted_memory_bytes());
+      for (const v1::RankMemory& rank : task.memory()) {
+        row.most.set_host_bytes(
+            std::max(row.most.host_bytes(), rank.host_bytes()));
+        row.most.set_device_bytes(
+            std::max(row.most.device_bytes(), rank.device_bytes()));
+        row.most.set_device_reserved_bytes(std::max(
+            row.most.device_reserved_bytes(), rank.device_reserved_bytes()));
+      }
+    }
+    if (row.most.host_bytes() == 0) continue;
+    devices = devices || row.most.device_reserved_bytes() > 0;
+    rows.emplace_back(group.label, std::move(row));
+  }
+  if (rows.empty()) return "";
+  std::vector<std::string> titles = {"TASK", "PREDICTED", "HOST"};
+  if (devices) titles.insert(titles.end(), {"DEVICE", "RESERVED"});
+  Table table(std::move(titles));
+  table.set_flexible("TASK");
+  const auto bytes = [](int64_t count) {
+    return count > 0 ? HumanBytes(static_cast<double>(count)) : "";
+  };
+  for (const auto& [label, row] : rows) {
+    std::vector<std::string> cells = {label, bytes(row.predicted),
+                                      bytes(row.most.host_bytes())};
+    if (devices) {
+      cells.push_back(bytes(row.most.device_bytes()));
+      cells.push_back(bytes(row.most.device_reserved_bytes()));
+    }
+    table.Add(std::move(cells));
+  }
+  return absl::StrCat("\nhighest memory of a rank\n", table.ToString(columns));
+}
+
 std::string ReasonOfTask(const v1::Task& task) {
   if (task.cached()) return "cached";
   if (!task.failure().message().empty()) {
@@ -186,7 +235,8 @@ std::string DescribeJob(const v1::Job& job, absl::Time now, int columns) {
   line("tasks",
        absl::StrCat(job.tasks_done(), " of ", job.tasks_total(), " done"));
   if (job.tasks_size() == 0) return text;
-  return absl::StrCat(text, "\n", TasksOf(job, columns), Gangs(job));
+  return absl::StrCat(text, "\n", TasksOf(job, columns), Gangs(job),
+                      MemoryOf(job, columns));
 }
 
 }  // namespace dasm

@@ -49,6 +49,26 @@ TEST(DescribeJob, SaysThatATaskWasPlannedAnew) {
               HasSubstr("now micro-batches of 16"));
 }
 
+TEST(DescribeJob, ShowsTheHighestMemoryOfARankBesideThePrediction) {
+  v1::Job job = JobWithGang(2);
+  v1::Task* task = job.mutable_tasks(0);
+  EXPECT_THAT(DescribeJob(job, absl::UnixEpoch()), Not(HasSubstr("memory")));
+  task->set_predicted_memory_bytes(int64_t{400} << 20);
+  for (const int64_t mebibytes : {390, 512}) {
+    v1::RankMemory* rank = task->add_memory();
+    rank->set_rank(task->memory_size() - 1);
+    rank->set_host_bytes(mebibytes << 20);
+  }
+  EXPECT_THAT(DescribeJob(job, absl::UnixEpoch()),
+              HasSubstr("highest memory of a rank\n"
+                        "TASK        PREDICTED   HOST\n"
+                        "segment-1   400.0 MiB   512.0 MiB\n"));
+  task->mutable_memory(0)->set_device_bytes(int64_t{2} << 30);
+  task->mutable_memory(0)->set_device_reserved_bytes(int64_t{3} << 30);
+  EXPECT_THAT(DescribeJob(job, absl::UnixEpoch(), 80),
+              HasSubstr("512.0 MiB   2.0 GiB   3.0 GiB\n"));
+}
+
 TEST(DescribeJob, AHundredExpertsAreOneLineOfEightyColumns) {
   v1::Job job;
   for (int i = 1; i <= 100; ++i) {

@@ -86,6 +86,14 @@ struct GangPolicy {
 struct MemoryRecord {
   int64_t fixed_bytes = 0;
   int64_t bytes_per_image = 0;  // of a micro-batch; 0: not predicted
+  int64_t total_bytes = 0;      // of a runner of one thread; 0: not predicted
+};
+
+// The highest of a rank's process; 0: not known, or without a device.
+struct PeakMemoryRecord {
+  int64_t host_bytes = 0;  // resident
+  int64_t device_bytes = 0;
+  int64_t device_reserved_bytes = 0;
 };
 
 struct TaskRecord {
@@ -143,6 +151,9 @@ struct ActionRecord {
   std::map<std::string, OutputRecord> outputs;  // by output name; SUCCEEDED
   std::string summary_json;
   double seconds = 0;
+  // By rank, of attempt `peaks_fence`: the newest one that told.
+  std::vector<PeakMemoryRecord> peaks;
+  uint64_t peaks_fence = 0;
   FailureRecord failure;
   absl::Time create_time;
   absl::Time start_time = absl::InfinitePast();

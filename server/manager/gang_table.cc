@@ -35,14 +35,14 @@ absl::Status BadEndpoint(const std::string& endpoint) {
                                    "unix:/PATH of at most 107 bytes"));
 }
 
+}  // namespace
+
 absl::Status StaleFence(const std::string& key, uint64_t fence) {
   return WithReason(
       absl::AbortedError(absl::StrCat("attempt ", fence, " of task ", key,
                                       " is not the current one; end it")),
       "STALE_FENCE");
 }
-
-}  // namespace
 
 absl::Status CheckGangMember(const GangMember& member) {
   const std::string& endpoint = member.endpoint;

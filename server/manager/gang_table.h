@@ -49,6 +49,9 @@ struct GangRoster {
   std::vector<GangMember> members;  // by rank
 };
 
+// ABORTED (STALE_FENCE) for an attempt `fence` of task `key` that was replaced.
+absl::Status StaleFence(const std::string& key, uint64_t fence);
+
 class GangTable {
  public:
   using Done = absl::AnyInvocable<void(absl::StatusOr<GangRoster>)>;

@@ -22,6 +22,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -60,6 +61,11 @@ struct TelemetryReport {
   TaskProgress progress;
   std::vector<MetricPointRecord> points;
   std::vector<LogLineRecord> lines;
+  struct Peak {
+    int rank = 0;
+    PeakMemoryRecord memory;
+  };
+  std::optional<Peak> peak;
 };
 
 class JobManager {

@@ -16,13 +16,6 @@
 namespace dasm {
 namespace {
 
-absl::Status StaleFence(const std::string& key, uint64_t fence) {
-  return WithReason(
-      absl::AbortedError(absl::StrCat("attempt ", fence, " of task ", key,
-                                      " is not the current one; end it")),
-      "STALE_FENCE");
-}
-
 absl::Status MissingBlobs(const std::vector<std::string>& missing) {
   return WithReason(
       absl::FailedPreconditionError(absl::StrCat("upload these blobs first: ",
@@ -390,6 +383,12 @@ absl::Status JobManager::ReportTelemetry(std::vector<TelemetryReport> reports) {
       LiveAction* action = table_.FindAction(report.action_key);
       if (action != nullptr) {
         newest = action->record.fence;
+        if (report.peak.has_value()) {
+          Changes changes;
+          table_.NotePeak(action, report.fence, report.peak->rank,
+                          report.peak->memory, &changes);
+          if (!changes.empty()) Enqueue(std::move(changes), nullptr);
+        }
         const bool current = action->handed_out && *newest == report.fence;
         if (report.has_progress && current) {
           action->progress = report.progress;

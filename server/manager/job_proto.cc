@@ -146,6 +146,15 @@ v1::Task ToProto(const JobRecord& job, const TaskView& view) {
     }
   }
   proto.set_replanned_micro_batch(task.replanned_micro_batch);
+  proto.set_predicted_memory_bytes(task.memory.total_bytes);
+  for (size_t rank = 0; rank < action.peaks.size(); ++rank) {
+    const PeakMemoryRecord& peak = action.peaks[rank];
+    v1::RankMemory* memory = proto.add_memory();
+    memory->set_rank(static_cast<int>(rank));
+    memory->set_host_bytes(peak.host_bytes);
+    memory->set_device_bytes(peak.device_bytes);
+    memory->set_device_reserved_bytes(peak.device_reserved_bytes);
+  }
   if (!action.checkpoints.empty()) {
     SetTime(action.checkpoints.front().time,
             proto.mutable_last_checkpoint_time());

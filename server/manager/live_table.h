@@ -95,6 +95,10 @@ class LiveTable {
     // known.
     int64_t slot_memory_bytes = 0;
   };
+  // What a rank of attempt `fence` took at most. Of an attempt older than the
+  // newest that told, or of no rank: ignored.
+  void NotePeak(LiveAction* action, uint64_t fence, int rank,
+                const PeakMemoryRecord& peak, Changes* changes);
   // The running attempt ended, on all of its ranks, without a result: again
   // within the budget of the failure, else the action and the jobs that want it
   // fail. Out of memory: tasks that ask for it are planned anew instead, with

@@ -68,6 +68,22 @@ void LiveTable::Succeed(LiveAction* action,
   for (auto& [key, task] : users) FinishIfDone(FindJob(key.job), changes);
 }
 
+void LiveTable::NotePeak(LiveAction* action, uint64_t fence, int rank,
+                         const PeakMemoryRecord& peak, Changes* changes) {
+  ActionRecord& record = action->record;
+  if (fence < record.peaks_fence || fence > record.fence || rank < 0 ||
+      rank >= record.ranks) {
+    return;
+  }
+  if (fence > record.peaks_fence) record.peaks.clear();
+  record.peaks_fence = fence;
+  if (record.peaks.size() <= static_cast<size_t>(rank)) {
+    record.peaks.resize(rank + 1);
+  }
+  record.peaks[rank] = peak;
+  changes->actions.insert(record.key);
+}
+
 void LiveTable::EndAttempt(LiveAction* action, AttemptEnd end,
                            Changes* changes) {
   ActionRecord& record = action->record;

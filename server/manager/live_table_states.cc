@@ -64,6 +64,12 @@ absl::StatusOr<JobResult> MakeResult(
     finished.parents.assign(parents.begin(), parents.end());
     finished.summary_json = record.summary_json;
     finished.seconds = record.seconds;
+    for (const PeakMemoryRecord& peak : record.peaks) {
+      finished.peak_host_bytes =
+          std::max(finished.peak_host_bytes, peak.host_bytes);
+      finished.peak_device_bytes =
+          std::max(finished.peak_device_bytes, peak.device_bytes);
+    }
     finished.replanned_micro_batch = task.replanned_micro_batch;
     for (const auto& [name, output] : record.outputs) {
       finished.outputs.push_back({name, output.blob.digest,
@@ -126,6 +132,8 @@ void LiveTable::Replan(LiveJob* job, TaskRecord* task, int micro_batch,
   task->parameters_json =
       WithMicroBatch(task->kind, task->parameters_json, micro_batch);
   task->replanned_micro_batch = micro_batch;
+  task->memory.total_bytes =
+      task->memory.fixed_bytes + task->memory.bytes_per_image * micro_batch;
   // A class that is cut is no longer one rank's.
   task->gang.exchange = "every_step";
   recheck_.insert(job->record.id);

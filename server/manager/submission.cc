@@ -60,10 +60,9 @@ absl::StatusOr<Submission> PrepareSubmission(const v1::JobSpec& given,
                              .test_images = source.test_images,
                              .files = Files(source.files)};
   if (spec.trajectory.has_value() && !spec.experts.score_file.empty()) {
-    DASM_ASSIGN_OR_RETURN(
-        const SourceFile scores,
-        ProbeScoreFile(spec.experts.score_file, source, spec.dataset.validation,
-                       roots));
+    DASM_ASSIGN_OR_RETURN(const SourceFile scores,
+                          ProbeScoreFile(spec.experts.score_file, source,
+                                         spec.dataset.validation, roots));
     dataset.score_files = Files({scores});
   }
   int64_t set_bytes = 0;
@@ -143,7 +142,8 @@ NewJob MakeJob(const Submission& submission, const v1::JobSpec& given,
       task.gang.exchange = "deferred";
     }
     task.memory = {planned.cost.fixed_memory_bytes,
-                   planned.cost.memory_bytes_per_image};
+                   planned.cost.memory_bytes_per_image,
+                   planned.cost.memory_bytes};
     task.replan_on_oom = spec.resources.on_oom == OnOom::kReplan;
     result.tasks.push_back(std::move(task));
   }

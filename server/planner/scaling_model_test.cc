@@ -155,6 +155,25 @@ TEST(ScalingModel, ATrainerPaysWhenTrainingIsAsLongAsMatching) {
   EXPECT_GT(one_group.links[0].trainer_speedup, one_group.links[0].speedup);
 }
 
+// IDC on CIFAR-10 at IPC 10: the trainer's own work is a quarter of a step, so
+// it bounds the speed-up by four. Sharded training goes further over NVLink; a
+// trainer, which sends a network a step in place of a sum a network step, pays
+// over Ethernet.
+TEST(ScalingModel, ATrainerPaysOverASlowLink) {
+  const auto at = [](int ranks) {
+    return ModelScaling(Work(), {ranks}, kModelFlopsPerSecond,
+                        {NvLink(), Ethernet()})
+        .at(0)
+        .links;
+  };
+  for (const int ranks : {2, 4, 8, 64}) {
+    EXPECT_LT(at(ranks)[0].trainer_speedup, at(ranks)[0].speedup) << ranks;
+    EXPECT_LT(at(ranks)[0].trainer_speedup, 4.2) << ranks;
+  }
+  EXPECT_GT(at(4)[1].trainer_speedup, 1.05 * at(4)[1].speedup);
+  EXPECT_GT(at(8)[1].trainer_speedup, 1.05 * at(8)[1].speedup);
+}
+
 MatchTrajectoriesParameters Path() {
   MatchTrajectoriesParameters p;
   p.images_per_class = 10;

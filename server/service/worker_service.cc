@@ -241,6 +241,12 @@ grpc::Status WorkerService::ReportTelemetry(
         record.text = line.text();
         record.time = absl::FromUnixMicros(line.time_unix_micros());
       }
+      if (task.has_memory()) {
+        const v1::RankMemory& memory = task.memory();
+        report.peak = {memory.rank(),
+                       {memory.host_bytes(), memory.device_bytes(),
+                        memory.device_reserved_bytes()}};
+      }
     }
     return manager_->ReportTelemetry(std::move(reports));
   });

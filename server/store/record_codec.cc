@@ -90,6 +90,14 @@ template <typename F, Is<MemoryRecord> R>
 void Fields(F&& field, R& r) {
   field("fixed_bytes", r.fixed_bytes);
   field("bytes_per_image", r.bytes_per_image);
+  field("total_bytes", r.total_bytes);
+}
+
+template <typename F, Is<PeakMemoryRecord> R>
+void Fields(F&& field, R& r) {
+  field("host_bytes", r.host_bytes);
+  field("device_bytes", r.device_bytes);
+  field("device_reserved_bytes", r.device_reserved_bytes);
 }
 
 template <typename F, Is<TaskRecord> R>
@@ -132,6 +140,8 @@ void Fields(F&& field, R& r) {
   field("outputs", r.outputs);
   field("summary", r.summary_json);
   field("seconds", r.seconds);
+  field("peaks", r.peaks);
+  field("peaks_fence", r.peaks_fence);
   field("failure", r.failure);
   field("create_time", r.create_time);
   field("start_time", r.start_time);

@@ -31,6 +31,22 @@ TEST(RecordCodec, AMissingFieldKeepsItsDefaultAndAnUnknownOneIsSkipped) {
   EXPECT_EQ(action.start_time, absl::InfinitePast());
 }
 
+TEST(RecordCodec, PeaksAndPredictionsOfMemoryAreKept) {
+  ActionRecord action;
+  action.peaks = {{5, 0, 0}, {int64_t{1} << 40, 7, 9}};
+  action.peaks_fence = 3;
+  action.memory.total_bytes = 11;
+  ActionRecord decoded;
+  ASSERT_TRUE(DecodeBody(EncodeBody(action), &decoded).ok());
+  ASSERT_EQ(decoded.peaks.size(), 2);
+  EXPECT_EQ(decoded.peaks[0].host_bytes, 5);
+  EXPECT_EQ(decoded.peaks[1].host_bytes, int64_t{1} << 40);
+  EXPECT_EQ(decoded.peaks[1].device_bytes, 7);
+  EXPECT_EQ(decoded.peaks[1].device_reserved_bytes, 9);
+  EXPECT_EQ(decoded.peaks_fence, 3u);
+  EXPECT_EQ(decoded.memory.total_bytes, 11);
+}
+
 TEST(RecordCodec, TimesKeepNanosecondsAndTheirEnds) {
   for (absl::Time time : {absl::InfinitePast(), absl::InfiniteFuture(),
                           absl::UnixEpoch(), absl::FromUnixNanos(-1),

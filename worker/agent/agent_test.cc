@@ -276,7 +276,9 @@ TEST_P(AgentDeathTest, ARunnerThatDiesWithoutAWordHasAFailureClass) {
   ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
   runner_.Print(/*is_stderr=*/true, "its last words");
   if (GetParam().out_of_memory) ++oom_kills_;
-  runner_.Exit(GetParam().exit);
+  RunnerExit exit = GetParam().exit;
+  exit.peak_memory_bytes = 4096;
+  runner_.Exit(exit);
   ASSERT_TRUE(coordinator_.AwaitRequest(IsIdle, kLong));
   ASSERT_EQ(coordinator_.failures().size(), 1);
   const auto failure = coordinator_.failures()[0].failure();
@@ -284,6 +286,7 @@ TEST_P(AgentDeathTest, ARunnerThatDiesWithoutAWordHasAFailureClass) {
   EXPECT_THAT(failure.message(), HasSubstr("its last words"));
   ASSERT_EQ(coordinator_.telemetry().size(), 1);
   EXPECT_EQ(coordinator_.telemetry()[0].lines(0).text(), "its last words");
+  EXPECT_EQ(coordinator_.telemetry()[0].memory().host_bytes(), 4096);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -295,6 +298,26 @@ INSTANTIATE_TEST_SUITE_P(
         Death{{0, SIGABRT}, false, "INTERNAL"},
         Death{{0, 0}, false, "INTERNAL"}, Death{{1, 0}, false, "INTERNAL"},
         Death{{ExitCodeOf(FailureClass::kNumeric), 0}, false, "NUMERIC"}));
+
+TEST_F(AgentTest, TellsWhatARunnerThatFailedSaysOfItsMemory) {
+  coordinator_.Want(Only(MakeAssignment(1)));
+  Start();
+  ASSERT_TRUE(runner_.AwaitLaunches(1, kLong));
+  RunnerMessage message = Finished("OOM_DEVICE");
+  message.mutable_finished()->set_peak_memory_bytes(700);
+  message.mutable_finished()->set_peak_device_bytes(80);
+  message.mutable_finished()->set_peak_device_reserved_bytes(90);
+  runner_.Say(message);
+  RunnerExit exit = {ExitCodeOf(FailureClass::kOomDevice), 0};
+  exit.peak_memory_bytes = 4096;
+  runner_.Exit(exit);
+  ASSERT_TRUE(coordinator_.AwaitRequest(IsIdle, kLong));
+  ASSERT_EQ(coordinator_.telemetry().size(), 1);
+  const v1::RankMemory memory = coordinator_.telemetry()[0].memory();
+  EXPECT_EQ(memory.host_bytes(), 700);
+  EXPECT_EQ(memory.device_bytes(), 80);
+  EXPECT_EQ(memory.device_reserved_bytes(), 90);
+}
 
 TEST_F(AgentTest, CommitsTheLastCheckpointOfARunnerThatFailed) {
   coordinator_.Want(Only(MakeAssignment(1)));

@@ -512,6 +512,7 @@ void Attempt::ReportEnd() {
       finished->set_message("ended before it wrote a checkpoint");
     }
   }
+  NoteMemory(finished.value_or(RunnerFinished()), exit);
   // The history of a finished task is complete before its result is.
   const absl::Status flushed = seams_.telemetry->Flush(key_);
   if (!flushed.ok()) {
@@ -536,6 +537,20 @@ void Attempt::ReportEnd() {
   }
   if (overdue || !InGang() || LetOthersSpeak(failure)) {
     ReportFailure(failure, message);
+  }
+}
+
+void Attempt::NoteMemory(const RunnerFinished& finished,
+                         const RunnerExit& exit) {
+  v1::RankMemory memory;
+  // One that was killed told nothing, but the kernel did.
+  memory.set_host_bytes(finished.peak_memory_bytes() > 0
+                            ? finished.peak_memory_bytes()
+                            : exit.peak_memory_bytes);
+  memory.set_device_bytes(finished.peak_device_bytes());
+  memory.set_device_reserved_bytes(finished.peak_device_reserved_bytes());
+  if (memory.host_bytes() > 0) {
+    seams_.telemetry->SetMemory(key_, std::move(memory));
   }
 }
 

@@ -121,6 +121,9 @@ class Attempt {
   // False when the attempt was cancelled meanwhile.
   bool LetOthersSpeak(FailureClass failure);
   void CommitPendingCheckpoint();
+  // Tells what the runner's process took.
+  void NoteMemory(const worker::v1::RunnerFinished& finished,
+                  const RunnerExit& exit);
   void CommitOutputs(const worker::v1::RunnerFinished& finished);
   void ReportFailure(FailureClass failure, const std::string& message);
   void ReportEnd();

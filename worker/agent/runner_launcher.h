@@ -3,6 +3,7 @@
 #ifndef DASM_WORKER_AGENT_RUNNER_LAUNCHER_H_
 #define DASM_WORKER_AGENT_RUNNER_LAUNCHER_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -23,6 +24,8 @@ struct RunnerCommand {
 struct RunnerExit {
   int code = 0;    // when signal is 0
   int signal = 0;  // that ended it
+  // The most that was resident of it; 0: not known.
+  int64_t peak_memory_bytes = 0;
 };
 
 // Destroying it ends the process (SIGKILL) and waits for the last callback.

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -169,15 +170,17 @@ class ForkedProcess final : public RunnerProcess {
            errno == EINTR) {
     }
     int status = 0;
+    rusage usage = {};
     {
       absl::MutexLock lock(&mutex_);
       // Whatever the runner started goes with it.
       kill(-pid_, SIGKILL);
-      while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+      while (wait4(pid_, &status, 0, &usage) < 0 && errno == EINTR) {
       }
       reaped_ = true;
     }
     RunnerExit exit;
+    exit.peak_memory_bytes = int64_t{usage.ru_maxrss} << 10;
     if (WIFSIGNALED(status)) {
       exit.signal = WTERMSIG(status);
     } else {

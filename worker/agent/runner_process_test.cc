@@ -104,6 +104,7 @@ TEST_F(RunnerProcessTest, CapturesLinesOfBothStreamsAndTheExitCode) {
   ASSERT_TRUE(exit.has_value());
   EXPECT_EQ(exit->code, 7);
   EXPECT_EQ(exit->signal, 0);
+  EXPECT_GT(exit->peak_memory_bytes, 0);
   EXPECT_THAT(
       recorder_.lines(),
       UnorderedElementsAre("out: to stdout", "out: bad ? ?( good \u00e9",
@@ -115,7 +116,9 @@ TEST_F(RunnerProcessTest, TellsASignalFromAnExit) {
   ASSERT_TRUE(process.ok()) << process.status();
   ASSERT_TRUE(recorder_.AwaitLine("out: up"));
   (*process)->Signal(SIGTERM);
-  EXPECT_EQ(recorder_.AwaitExit()->signal, SIGTERM);
+  const auto exit = recorder_.AwaitExit();
+  EXPECT_EQ(exit->signal, SIGTERM);
+  EXPECT_GT(exit->peak_memory_bytes, 0);
   // It is reaped: the number may be another's by now.
   (*process)->Signal(SIGKILL);
 }

@@ -103,6 +103,8 @@ worker::v1::ReportTelemetryRequest Telemetry::TakeBatch(
   task->set_fence(attempt.fence);
   if (queue.progress) *task->mutable_progress() = *std::move(queue.progress);
   queue.progress.reset();
+  if (queue.memory) *task->mutable_memory() = *std::move(queue.memory);
+  queue.memory.reset();
   for (int i = 0; i < kMaxBatch && !queue.points.empty(); ++i) {
     *task->add_points() = std::move(queue.points.front());
     queue.points.pop_front();
@@ -120,10 +122,17 @@ void Telemetry::PutBack(const Attempt& attempt,
   const worker::v1::TaskTelemetry& task = request.tasks(0);
   // Newer progress replaces what could not be sent.
   if (task.has_progress() && !queue.progress) queue.progress = task.progress();
+  if (task.has_memory() && !queue.memory) queue.memory = task.memory();
   queue.points.insert(queue.points.begin(), task.points().begin(),
                       task.points().end());
   queue.lines.insert(queue.lines.begin(), task.lines().begin(),
                      task.lines().end());
+}
+
+void Telemetry::SetMemory(const Attempt& attempt, v1::RankMemory memory) {
+  memory.set_rank(attempt.rank);
+  absl::MutexLock lock(&mutex_);
+  queues_[attempt].memory = std::move(memory);
 }
 
 absl::Status Telemetry::Flush(const Attempt& attempt) {

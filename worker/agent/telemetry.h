@@ -1,7 +1,8 @@
 // What runners tell while they run, on its way to the coordinator: progress,
-// metric points and log lines, in batches about once a second, at least once.
-// Never blocks a runner: when the coordinator stays away the oldest entries are
-// dropped and a line says how many.
+// metric points and log lines, at the end what memory they took, in batches
+// about once a second, at least once. Never blocks a runner: when the
+// coordinator stays away the oldest entries are dropped and a line says how
+// many.
 //
 // Threads: thread-safe.
 #ifndef DASM_WORKER_AGENT_TELEMETRY_H_
@@ -48,6 +49,8 @@ class Telemetry {
   void AddPoint(const Attempt& attempt, const worker::v1::Point& point);
   // Numbers the line within its attempt.
   void AddLine(const Attempt& attempt, std::string severity, std::string text);
+  // Of the attempt's process, which has ended.
+  void SetMemory(const Attempt& attempt, v1::RankMemory memory);
   // Sends what waits of `attempt` now. After an error that may pass it is kept;
   // what the coordinator refuses for good is dropped.
   absl::Status Flush(const Attempt& attempt);
@@ -57,13 +60,15 @@ class Telemetry {
  private:
   struct Queue {
     std::optional<v1::Progress> progress;
+    std::optional<v1::RankMemory> memory;
     std::deque<worker::v1::Point> points;
     std::deque<worker::v1::Line> lines;
     uint64_t next_sequence = 1;
     int64_t dropped = 0;
     bool ended = false;
     bool empty() const {
-      return !progress && points.empty() && lines.empty() && dropped == 0;
+      return !progress && !memory && points.empty() && lines.empty() &&
+             dropped == 0;
     }
   };
 

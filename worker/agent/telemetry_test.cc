@@ -75,6 +75,22 @@ TEST_F(TelemetryTest, DropsTheOldestAndSaysSo) {
   EXPECT_THAT(sent.lines(0).text(), HasSubstr("2 older"));
 }
 
+TEST_F(TelemetryTest, MemoryIsSentOnceWithItsRankAndSurvivesAFailure) {
+  const Telemetry::Attempt second = {"task", 4, 1};
+  v1::RankMemory memory;
+  memory.set_host_bytes(500);
+  coordinator_.FailWith(absl::UnavailableError("no route"));
+  telemetry_->SetMemory(second, memory);
+  EXPECT_TRUE(absl::IsUnavailable(telemetry_->Flush(second)));
+  telemetry_->End(second);
+  coordinator_.FailWith(absl::OkStatus());
+  ASSERT_TRUE(telemetry_->Flush(second).ok());
+  ASSERT_TRUE(telemetry_->Flush(second).ok());
+  ASSERT_EQ(coordinator_.telemetry().size(), 1);
+  EXPECT_EQ(coordinator_.telemetry()[0].memory().rank(), 1);
+  EXPECT_EQ(coordinator_.telemetry()[0].memory().host_bytes(), 500);
+}
+
 TEST_F(TelemetryTest, DropsWhatIsRefusedForGood) {
   AddPoint(1);
   coordinator_.FailWith(absl::AbortedError("stale"));

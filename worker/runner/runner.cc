@@ -1,7 +1,5 @@
 #include "worker/runner/runner.h"
 
-#include <sys/resource.h>
-
 #include <utility>
 #include <variant>
 
@@ -12,6 +10,7 @@
 #include "google/protobuf/util/json_util.h"
 #include "worker/runner/checkpoint.h"
 #include "worker/runner/gang.h"
+#include "worker/runner/peak_memory.h"
 #include "worker/runner/rank_threads.h"
 #include "worker/runner/reporting_observer.h"
 
@@ -32,12 +31,15 @@ bool ReadsSourceFiles(const TaskParameters& parameters) {
 }
 
 RunnerFinished Describe(const absl::StatusOr<TaskOutcome>& outcome,
-                        double seconds) {
+                        double seconds, const TaskFunctions& functions) {
   RunnerFinished finished;
   finished.set_seconds(seconds);
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  finished.set_peak_memory_bytes(int64_t{usage.ru_maxrss} << 10);
+  finished.set_peak_memory_bytes(PeakHostBytes());
+  if (functions.device_peaks != nullptr) {
+    const DevicePeaks peaks = functions.device_peaks();
+    finished.set_peak_device_bytes(peaks.allocated_bytes);
+    finished.set_peak_device_reserved_bytes(peaks.reserved_bytes);
+  }
   if (outcome.ok()) {
     finished.set_summary_json(outcome->summary_json);
     finished.mutable_outputs()->insert(outcome->outputs.begin(),
@@ -92,7 +94,7 @@ RunnerFinished RunTaskDirectory(const std::string& directory,
   if (!status.ok()) status = WithFailureClass(status, FailureClass::kStorage);
   ReportingObserver observer(options, agent, clock);
   const auto describe = [&](const absl::StatusOr<TaskOutcome>& outcome) {
-    return Describe(outcome, observer.seconds());
+    return Describe(outcome, observer.seconds(), functions);
   };
 
   absl::StatusOr<TaskOutcome> outcome = [&]() -> absl::StatusOr<TaskOutcome> {

@@ -3,6 +3,7 @@
 #ifndef DASM_WORKER_RUNNER_RUNNER_H_
 #define DASM_WORKER_RUNNER_RUNNER_H_
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -32,10 +33,17 @@ using FileTaskFunction = std::function<absl::StatusOr<TaskOutcome>(
     const TaskParameters& parameters, const worker::v1::TaskFile& task,
     const TaskFiles& files, TaskObserver* observer)>;
 
+// The highest so far of this process on its device.
+struct DevicePeaks {
+  int64_t allocated_bytes = 0;
+  int64_t reserved_bytes = 0;
+};
+
 struct TaskFunctions {
   TaskFunction compute;
   FileTaskFunction read_files;  // prepare_dataset, import_set, import_scores
   DeviceGang devices;           // of the task's device; empty: none
+  std::function<DevicePeaks()> device_peaks;  // null: the task has no device
 };
 
 // What ends a process whose ranks do not end after an error (rank_threads.h).

@@ -39,6 +39,7 @@ class RunnerTest : public ::testing::Test {
 
   RunnerFinished Run(TaskFunction compute) {
     TaskFunctions functions;
+    functions.device_peaks = [] { return DevicePeaks{70, 90}; };
     functions.compute = std::move(compute);
     functions.read_files = [](const TaskParameters&, const TaskFile&,
                               const TaskFiles&, TaskObserver*) {
@@ -98,6 +99,9 @@ TEST_F(RunnerTest, RunningOutOfMemoryIsOomHost) {
         return collective->Barrier();
       });
   EXPECT_EQ(finished.failure_class(), "OOM_HOST");
+  EXPECT_GT(finished.peak_memory_bytes(), 0);
+  EXPECT_EQ(finished.peak_device_bytes(), 70);
+  EXPECT_EQ(finished.peak_device_reserved_bytes(), 90);
 }
 
 TEST_F(RunnerTest, AnUnknownKindIsSpec) {

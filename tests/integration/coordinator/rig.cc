@@ -9,6 +9,7 @@
 #include "common/artifact/digest.h"
 #include "common/base/logging.h"
 #include "common/spec/yaml.h"
+#include "gtest/gtest.h"
 #include "tests/integration/coordinator/scripted_work.h"
 #include "tests/support/tiny_dataset.h"
 
@@ -163,6 +164,12 @@ Orders ScriptedWorker::Synchronize() {
   });
   answered.WaitForNotification();
   return orders;
+}
+
+WorkOrder ScriptedWorker::SynchronizeOne() {
+  Synchronize();
+  EXPECT_EQ(orders.assignments.size(), 1u);
+  return orders.assignments.empty() ? WorkOrder() : orders.assignments[0];
 }
 
 absl::Status ScriptedWorker::Finish(const WorkOrder& order) {

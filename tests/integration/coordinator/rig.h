@@ -70,6 +70,8 @@ class ScriptedWorker {
   // One round of Synchronize: settles, learns what should run, acknowledges
   // it, and settles again.
   Orders Synchronize();
+  // The same where exactly one assignment is expected: that one.
+  WorkOrder SynchronizeOne();
   // Another process of the same worker.
   void Restart();
 
