@@ -1,5 +1,6 @@
 #include "worker/runner/device.h"
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -71,6 +72,24 @@ DeviceGang GangOfDevices() {
     return plugin->JoinGang(options);
   };
   return gang;
+}
+
+std::function<DevicePeaks()> PeaksOfDevice(const std::string& device,
+                                           const DeviceMemory* at_failure) {
+  DevicePlugin* const plugin = InstalledPlugin();
+  const absl::StatusOr<int> index = CudaIndex(device);
+  if (plugin == nullptr || !index.ok()) return nullptr;
+  return [plugin, index = *index, at_failure] {
+    const DeviceMemory now = plugin->Memory(index);
+    DevicePeaks peaks = {now.peak_allocated_bytes, now.peak_reserved_bytes};
+    if (at_failure != nullptr) {
+      peaks.allocated_bytes =
+          std::max(peaks.allocated_bytes, at_failure->peak_allocated_bytes);
+      peaks.reserved_bytes =
+          std::max(peaks.reserved_bytes, at_failure->peak_reserved_bytes);
+    }
+    return peaks;
+  };
 }
 
 nlohmann::json Describe() {

@@ -3,11 +3,14 @@
 #ifndef DASM_WORKER_RUNNER_DEVICE_H_
 #define DASM_WORKER_RUNNER_DEVICE_H_
 
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
+#include "worker/engine/device/device_plugin.h"
 #include "worker/runner/gang.h"
+#include "worker/runner/runner.h"
 
 namespace dasm {
 
@@ -18,6 +21,11 @@ absl::StatusOr<std::string> OpenDevice(const std::string& device);
 
 // Of the plug-in that OpenDevice opened; without one empty.
 DeviceGang GangOfDevices();
+
+// Of the device that OpenDevice opened, and what `at_failure` (borrowed; may be
+// null) holds of it; null for the CPU.
+std::function<DevicePeaks()> PeaksOfDevice(const std::string& device,
+                                           const DeviceMemory* at_failure);
 
 // {"numerics_class" of the CPU, "version", "devices": [{"device", "model",
 // "uuid", "memory_bytes", "numerics_class"}], "device_status": why there are

@@ -90,7 +90,9 @@ int RunTaskOf(const std::string& directory) {
         std::string(FailureClassName(FailureClassOf(status))));
     finished.set_message(std::string(status.message()));
   } else {
+    DeviceMemory at_failure;
     RunOptions options;
+    options.at_failure = &at_failure;
     if (task->exchange() == "deferred") options.exchange = Exchange::kDeferred;
     const TaskFunctions functions = {
         [options](const TaskParameters& parameters, const TaskFiles& files,
@@ -99,7 +101,8 @@ int RunTaskOf(const std::string& directory) {
           return RunTask(parameters, files, device, collective, observer,
                          options);
         },
-        RunFileTask, GangOfDevices()};
+        RunFileTask, GangOfDevices(),
+        PeaksOfDevice(task->device(), &at_failure)};
     RunnerWatchdog watchdog;
     watchdog.end_process = [&](const worker::v1::RunnerFinished& last) {
       worker::v1::RunnerMessage words;

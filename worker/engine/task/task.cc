@@ -138,6 +138,10 @@ absl::StatusOr<TaskOutcome> RunOnce(const TaskParameters& parameters,
   });
 }
 
+int IndexOf(std::string_view device) {
+  return std::max<int>(0, at::Device(std::string(device)).index());
+}
+
 // An out-of-memory of a device, with the groups that would fit.
 absl::Status WithFittingGroup(const absl::Status& failure,
                               const TaskParameters& parameters,
@@ -148,8 +152,7 @@ absl::Status WithFittingGroup(const absl::Status& failure,
   const std::string advice = FittingGroupAdvice(
       parameters, [&](const TaskParameters& smaller) -> absl::Status {
         if (DevicePlugin* plugin = InstalledPlugin(); plugin != nullptr) {
-          plugin->ReleaseMemory(
-              std::max<int>(0, at::Device(std::string(device)).index()));
+          plugin->ReleaseMemory(IndexOf(device));
         }
         SingleProcessCollective alone;
         OneStepObserver one_step;
@@ -210,6 +213,10 @@ absl::StatusOr<TaskOutcome> RunTask(const TaskParameters& parameters,
   if (outcome.ok()) return outcome;
   if (!IsReplicated(outcome.status())) collective->Abort(outcome.status());
   if (FailureClassOf(outcome.status()) == FailureClass::kOomDevice) {
+    if (DevicePlugin* plugin = InstalledPlugin();
+        plugin != nullptr && options.at_failure != nullptr) {
+      *options.at_failure = plugin->Memory(IndexOf(device));
+    }
     return WithFittingGroup(outcome.status(), parameters, files, device,
                             options);
   }

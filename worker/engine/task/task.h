@@ -47,9 +47,14 @@ struct TaskFiles {
   std::string output_dir;
 };
 
+struct DeviceMemory;  // worker/engine/device/device_plugin.h
+
 // What the machines decide; no value changes a bit of a result.
 struct RunOptions {
   Exchange exchange = Exchange::kEveryStep;
+  // Set when the device is out of memory, to its peaks at that moment: the
+  // search for a micro-batch that fits forgets them. May be null.
+  DeviceMemory* at_failure = nullptr;
 };
 
 struct TaskOutcome {

@@ -1,11 +1,17 @@
 #include "worker/engine/task/task.h"
 
+#include <c10/util/Exception.h>
+
 #include <algorithm>
 #include <cstdint>
 
 #include "common/base/error.h"
+#include "common/base/file_system.h"
+#include "common/base/temporary_directory.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "worker/collective/single_process_collective.h"
+#include "worker/engine/device/load_plugin.h"
 #include "worker/engine/task/tiny_gang.h"
 
 namespace dasm {
@@ -293,6 +299,64 @@ TEST(RunTask, SetOfAnotherShapeIsBadData) {
 TEST(NumericsClass, NamesDeviceInstructionsLibraryAndPrecision) {
   EXPECT_THAT(NumericsClass(), ::testing::MatchesRegex(
                                    "cpu-[a-z0-9-]+/torch-[^/]+/fp32/n[0-9]+"));
+}
+
+// A device of the CPU's memory, which knows one peak.
+class OneDevice final : public DevicePlugin {
+ public:
+  absl::StatusOr<std::vector<DeviceInfo>> Devices() override {
+    return std::vector<DeviceInfo>(1);
+  }
+  absl::Status Initialize(int) override { return absl::OkStatus(); }
+  absl::StatusOr<std::string> NewGangId() override { return ""; }
+  absl::StatusOr<std::unique_ptr<Collective>> JoinGang(
+      const DeviceGangOptions&) override {
+    return absl::UnimplementedError("it is alone");
+  }
+  std::unique_ptr<StepGraph> MakeStepGraph(int) override { return nullptr; }
+  DeviceMemory Memory(int) override { return {0, peak_, 2 * peak_, 0}; }
+  void ReleaseMemory(int) override { peak_ = 0; }
+  absl::Status Synchronize(int) override { return absl::OkStatus(); }
+
+ private:
+  int64_t peak_ = 500;
+};
+
+class OutOfMemoryObserver final : public TaskObserver {
+ public:
+  void Progress(int64_t, int64_t, double, std::string_view) override {}
+  void Point(std::string_view, int64_t, double) override {}
+  void Line(std::string_view, std::string_view) override {}
+  Wish Poll() override {
+    TORCH_CHECK_WITH(OutOfMemoryError, false, "no memory left");
+  }
+  absl::Status WriteCheckpoint(
+      int64_t, const std::map<std::string, TensorView>&) override {
+    return absl::OkStatus();
+  }
+};
+
+TEST_F(TwoSegments, KeepTheDevicesPeakOverTheSearchForWhatFits) {
+  const auto folder = *TemporaryDirectory::Create();
+  TaskFiles files;
+  files.output_dir = folder->path();
+  files.inputs["dataset"] = folder->path() + "/dataset";
+  ASSERT_TRUE(
+      WriteFileAtomically(LocalFileSystem(), files.inputs["dataset"], Dataset())
+          .ok());
+  OneDevice device;
+  InstallPlugin(&device);
+  DeviceMemory at_failure;
+  RunOptions options;
+  options.at_failure = &at_failure;
+  SingleProcessCollective alone;
+  OutOfMemoryObserver observer;
+  const auto outcome =
+      RunTask(Segment(0), files, "cpu", &alone, &observer, options);
+  InstallPlugin(nullptr);
+  EXPECT_EQ(FailureClassOf(outcome.status()), FailureClass::kOomDevice);
+  EXPECT_EQ(at_failure.peak_allocated_bytes, 500);
+  EXPECT_EQ(at_failure.peak_reserved_bytes, 1000);
 }
 
 }  // namespace
