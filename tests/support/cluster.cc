@@ -17,8 +17,12 @@ namespace dasm::testing_support {
 namespace {
 
 std::vector<std::string> At(const Place& place, std::vector<std::string> argv) {
-  if (place.netns.empty()) return argv;
-  std::vector<std::string> all = EnterNamespace(place.netns);
+  std::vector<std::string> all;
+  if (!place.netns.empty()) all = EnterNamespace(place.netns);
+  if (place.memory_bytes > 0) {
+    all.insert(all.end(), {DASM_PRLIMIT_COMMAND,
+                           absl::StrCat("--data=", place.memory_bytes)});
+  }
   all.insert(all.end(), argv.begin(), argv.end());
   return all;
 }

@@ -3,6 +3,7 @@
 #ifndef DASM_TESTS_SUPPORT_CLUSTER_H_
 #define DASM_TESTS_SUPPORT_CLUSTER_H_
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -16,6 +17,8 @@ namespace dasm::testing_support {
 struct Place {
   std::string netns;  // empty: that of the test
   std::string host = "127.0.0.1";
+  // Most that it and each of its children may allocate (RLIMIT_DATA); 0: all.
+  int64_t memory_bytes = 0;
 };
 
 class Cluster {
