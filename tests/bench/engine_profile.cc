@@ -17,7 +17,6 @@
 #include <ATen/record_function.h>
 #include <time.h>
 #include <torch/csrc/autograd/autograd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -31,12 +30,12 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "tests/bench/bench_process.h"
 #include "worker/collective/single_process_collective.h"
 #include "worker/engine/matcher/gradient_matcher.h"
 #include "worker/engine/task/task.h"
 #include "worker/engine/trainer/tester.h"
 #include "worker/engine/trainer/trainer.h"
-#include "worker/runner/memory_policy.h"
 
 namespace dasm {
 namespace {
@@ -222,12 +221,6 @@ int Main(int argc, char** argv) {
 }  // namespace dasm
 
 int main(int argc, char** argv) {
-  // As the agent starts a runner: these are read when a process begins.
-  if (std::getenv("OMP_NUM_THREADS") == nullptr) {
-    setenv("OMP_NUM_THREADS", "1", 1);
-    setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 1);
-    execv("/proc/self/exe", argv);
-  }
-  dasm::SetMemoryPolicy();
+  dasm::bench::RunLikeARunner(argv);
   return dasm::Main(argc, argv);
 }

@@ -24,7 +24,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -42,36 +41,23 @@
 #include "common/dataset/reader.h"
 #include "common/dataset/source.h"
 #include "nlohmann/json.hpp"
+#include "tests/bench/bench_process.h"
 #include "worker/collective/thread_collective.h"
 #include "worker/engine/dataset/image_data.h"
 #include "worker/engine/network/network.h"
 #include "worker/engine/task/task.h"
 #include "worker/engine/teacher/expert_file.h"
-#include "worker/runner/memory_policy.h"
 
 namespace dasm {
 namespace {
 
+using bench::Median;
+using bench::Now;
+using bench::Require;
+
 constexpr int kClasses = 10;
 constexpr int kExpertBatch = 256;
 constexpr int kExpertEpochs = 8;
-
-void Require(const absl::Status& status) {
-  if (status.ok()) return;
-  std::cerr << "error: " << status << "\n";
-  std::exit(1);
-}
-
-double Now() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
-}
 
 // A line of /proc/self/status, in MiB.
 double StatusMib(const std::string& key) {
@@ -467,12 +453,6 @@ int Main(int argc, char** argv) {
 }  // namespace dasm
 
 int main(int argc, char** argv) {
-  // As the agent starts a runner: these are read when a process begins.
-  if (std::getenv("OMP_NUM_THREADS") == nullptr) {
-    setenv("OMP_NUM_THREADS", "1", 1);
-    setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 1);
-    execv("/proc/self/exe", argv);
-  }
-  dasm::SetMemoryPolicy();
+  dasm::bench::RunLikeARunner(argv);
   return dasm::Main(argc, argv);
 }
