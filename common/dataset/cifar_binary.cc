@@ -12,14 +12,14 @@
 namespace dasm {
 namespace {
 
-constexpr int64_t kPixels = 3 * 32 * 32;
+constexpr int64_t kCifarPixels = 3 * 32 * 32;
 
 // Calls `record(label, pixels)` for each.
 absl::Status ForEachRecord(
     const std::string& path, int label_bytes,
     const std::function<void(uint8_t, const uint8_t*)>& record) {
   FileSystem* fs = LocalFileSystem();
-  const int64_t bytes = kPixels + label_bytes;
+  const int64_t bytes = kCifarPixels + label_bytes;
   auto size = fs->Size(path);
   if (!size.ok()) return DataError(path, size.status().message());
   if (*size == 0 || *size % bytes != 0) {
@@ -66,7 +66,7 @@ absl::Status AppendCifarBinary(const std::string& path, int label_bytes,
   set->width = 32;
   return ForEachRecord(
       path, label_bytes, [&](uint8_t label, const uint8_t* pixels) {
-        set->images.insert(set->images.end(), pixels, pixels + kPixels);
+        set->images.insert(set->images.end(), pixels, pixels + kCifarPixels);
         set->labels.push_back(label);
         ++set->count;
       });

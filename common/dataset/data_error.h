@@ -7,6 +7,9 @@
 
 namespace dasm {
 
+// The remedy for a file that was damaged on its way.
+inline constexpr char kFetchAgain[] = "; fetch the file again";
+
 // FAILED_PRECONDITION "file: message" with failure class DATA and reason
 // BAD_DATA. `message` says what is wrong and the remedy.
 absl::Status DataError(absl::string_view file, absl::string_view message);

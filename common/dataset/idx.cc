@@ -18,7 +18,6 @@ namespace dasm {
 namespace {
 
 constexpr int64_t kMaxBytes = int64_t{16} << 30;
-constexpr char kRemedy[] = "; fetch the file again";
 
 struct GzClose {
   void operator()(gzFile file) const { gzclose(file); }
@@ -46,7 +45,7 @@ absl::StatusOr<int64_t> Read(gzFile file, const std::string& path, uint8_t* out,
     // Z_BUF_ERROR: a gzip file that ends early; what was read is returned.
     if (got < 0 || (code != Z_OK && code != Z_BUF_ERROR)) {
       return DataError(path,
-                       absl::StrFormat("damaged: %s%s", message, kRemedy));
+                       absl::StrFormat("damaged: %s%s", message, kFetchAgain));
     }
     if (got == 0) break;
     done += got;
@@ -61,7 +60,7 @@ absl::StatusOr<std::vector<int64_t>> ReadHeader(gzFile file,
   const int64_t size = 4 + 4 * dimensions;
   DASM_ASSIGN_OR_RETURN(const int64_t got, Read(file, path, header, size));
   if (got < 4 || header[0] != 0 || header[1] != 0) {
-    return DataError(path, absl::StrFormat("not an idx file%s", kRemedy));
+    return DataError(path, absl::StrFormat("not an idx file%s", kFetchAgain));
   }
   if (header[2] != 0x08 || header[3] != dimensions) {
     return DataError(
@@ -72,7 +71,7 @@ absl::StatusOr<std::vector<int64_t>> ReadHeader(gzFile file,
   }
   if (got < size) {
     return DataError(path,
-                     absl::StrFormat("truncated in its header%s", kRemedy));
+                     absl::StrFormat("truncated in its header%s", kFetchAgain));
   }
   std::vector<int64_t> shape;
   int64_t elements = 1;
@@ -102,10 +101,10 @@ absl::Status WrongSize(const std::string& path, int64_t want, bool longer,
     return DataError(path,
                      absl::StrFormat("longer than the %d bytes that its header "
                                      "announces%s",
-                                     want, kRemedy));
+                                     want, kFetchAgain));
   }
-  return DataError(
-      path, absl::StrFormat("truncated: %d of %d bytes%s", got, want, kRemedy));
+  return DataError(path, absl::StrFormat("truncated: %d of %d bytes%s", got,
+                                         want, kFetchAgain));
 }
 
 // Reads to the end, at most one byte more than `want`; calls for each part.
@@ -127,7 +126,7 @@ absl::Status ReadBody(gzFile file, const std::string& path, int64_t want,
   int code = Z_OK;
   gzerror(file, &code);
   if (code != Z_OK) {
-    return DataError(path, absl::StrFormat("truncated gzip%s", kRemedy));
+    return DataError(path, absl::StrFormat("truncated gzip%s", kFetchAgain));
   }
   return absl::OkStatus();
 }

@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kMaxBytes = int64_t{16} << 30;
+constexpr int64_t kMaxPixelBytes = int64_t{16} << 30;
 
 bool IsPictureName(const std::string& name) {
   const std::string lower = absl::AsciiStrToLower(name);
@@ -108,7 +108,7 @@ absl::StatusOr<ImageSet> ReadImageFolder(
     total += static_cast<int64_t>(each.pictures.size());
   }
   const int64_t plane = int64_t{side} * side;
-  if (total > kMaxBytes / (plane * channels)) {
+  if (total > kMaxPixelBytes / (plane * channels)) {
     return DataError(folder, absl::StrFormat("%d pictures of %d x %d need more "
                                              "than 16 GiB; choose a smaller "
                                              "size",

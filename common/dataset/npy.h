@@ -15,6 +15,9 @@
 
 namespace dasm {
 
+// The largest file or archive of arrays that is read: all of it is in memory.
+inline constexpr int64_t kMaxSetBytes = int64_t{1} << 30;
+
 struct NpyHeader {
   enum class Type { kF4, kF8, kI4, kI8 };
   Type type = Type::kF4;

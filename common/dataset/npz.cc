@@ -13,9 +13,8 @@
 namespace dasm {
 namespace {
 
-constexpr int64_t kMaxBytes = int64_t{1} << 30;
 constexpr int64_t kHeadBytes = 64 << 10;
-constexpr char kRemedy[] = "; save it again with numpy.savez";
+constexpr char kSaveAgain[] = "; save it again with numpy.savez";
 
 // Bounds-checked little-endian reads; a read outside gives 0 and is remembered.
 class Reader {
@@ -151,7 +150,7 @@ absl::StatusOr<std::string> ReadMember(std::string_view bytes,
                    zip.U16(entry.offset + 28),
                entry.compressed);
   if (!zip.ok() || !local) {
-    return DataError(member, absl::StrCat("truncated", kRemedy));
+    return DataError(member, absl::StrCat("truncated", kSaveAgain));
   }
   std::string out;
   if (entry.method == 0 && entry.size == entry.compressed) {
@@ -160,15 +159,16 @@ absl::StatusOr<std::string> ReadMember(std::string_view bytes,
     out = Inflate(data, want);
   } else {
     return DataError(member, absl::StrFormat("compressed by method %d%s",
-                                             entry.method, kRemedy));
+                                             entry.method, kSaveAgain));
   }
   if (out.size() != want) {
-    return DataError(member, absl::StrCat("damaged or truncated", kRemedy));
+    return DataError(member, absl::StrCat("damaged or truncated", kSaveAgain));
   }
   if (want == entry.size &&
       crc32_z(0, reinterpret_cast<const Bytef*>(out.data()), out.size()) !=
           entry.crc) {
-    return DataError(member, absl::StrCat("damaged (CRC-32 differs)", kRemedy));
+    return DataError(member,
+                     absl::StrCat("damaged (CRC-32 differs)", kSaveAgain));
   }
   return out;
 }
@@ -179,16 +179,16 @@ absl::StatusOr<std::map<std::string, NpzMember>> ReadNpz(
     std::string_view zip, const std::string& name, bool only_heads) {
   const std::vector<Entry> entries = ReadDirectory(zip);
   if (entries.empty()) {
-    return DataError(name,
-                     absl::StrCat("not a .npz archive, or truncated", kRemedy));
+    return DataError(
+        name, absl::StrCat("not a .npz archive, or truncated", kSaveAgain));
   }
   std::map<std::string, NpzMember> members;
   uint64_t total = 0;
   for (const Entry& entry : entries) {
     std::string key = entry.name;
     if (absl::EndsWith(key, ".npy")) key.resize(key.size() - 4);
-    if (entry.size > kMaxBytes || entry.compressed > kMaxBytes ||
-        (total += entry.size) > kMaxBytes) {
+    if (entry.size > kMaxSetBytes || entry.compressed > kMaxSetBytes ||
+        (total += entry.size) > kMaxSetBytes) {
       return DataError(name, "arrays of more than 1 GiB together");
     }
     const uint64_t want =
@@ -199,8 +199,8 @@ absl::StatusOr<std::map<std::string, NpzMember>> ReadNpz(
              .emplace(key, NpzMember{std::move(bytes),
                                      static_cast<int64_t>(entry.size)})
              .second) {
-      return DataError(name,
-                       absl::StrFormat("two arrays named %s%s", key, kRemedy));
+      return DataError(
+          name, absl::StrFormat("two arrays named %s%s", key, kSaveAgain));
     }
   }
   return members;

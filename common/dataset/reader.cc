@@ -23,8 +23,6 @@
 namespace dasm {
 namespace {
 
-constexpr int64_t kMaxSetBytes = int64_t{1} << 30;
-
 absl::StatusOr<const std::string*> PathOf(
     const std::vector<ResolvedFile>& files, const std::string& role) {
   for (const ResolvedFile& file : files) {

@@ -23,7 +23,6 @@ namespace {
 
 using Format = DatasetSpec::Format;
 
-constexpr int64_t kMaxSetBytes = int64_t{1} << 30;
 void Add(const std::vector<int64_t>& more, std::vector<int64_t>* counts) {
   if (counts->size() < more.size()) counts->resize(more.size());
   for (size_t i = 0; i < more.size(); ++i) (*counts)[i] += more[i];

@@ -19,9 +19,8 @@ namespace dasm {
 namespace {
 
 constexpr int64_t kSide = 32;
-constexpr int64_t kPixels = 3 * kSide * kSide;
+constexpr int64_t kSvhnPixels = 3 * kSide * kSide;
 constexpr int64_t kMaxImages = 5'000'000;
-constexpr char kRemedy[] = "; fetch the file again";
 
 // matio goes on after a damaged stream and only logs it; its log is the
 // process's, hence per thread here.
@@ -61,7 +60,7 @@ absl::Status CheckLayout(const std::string& path) {
   if (!at(124, mark, 4) || mark[1] != 1 || mark[2] != 'I' || mark[3] != 'M') {
     status = DataError(path, absl::StrFormat("not a little-endian MATLAB 5 "
                                              "file%s",
-                                             kRemedy));
+                                             kFetchAgain));
   }
   int64_t offset = 128;
   while (status.ok() && offset < info.st_size) {
@@ -69,7 +68,7 @@ absl::Status CheckLayout(const std::string& path) {
     if (!at(offset, tag, sizeof(tag)) ||
         offset + 8 + int64_t{tag[1]} > info.st_size) {
       status = DataError(path, absl::StrFormat("truncated at byte %d%s",
-                                               info.st_size, kRemedy));
+                                               info.st_size, kFetchAgain));
     }
     // Compressed elements (15) are not padded.
     const int64_t size = tag[1];
@@ -86,15 +85,15 @@ absl::StatusOr<Mat> OpenMat(const std::string& path) {
   matio_complaint.clear();
   Mat mat(Mat_Open(path.c_str(), MAT_ACC_RDONLY));
   if (mat == nullptr) {
-    return DataError(path, absl::StrFormat("not a MATLAB file%s", kRemedy));
+    return DataError(path, absl::StrFormat("not a MATLAB file%s", kFetchAgain));
   }
   return mat;
 }
 
 absl::Status CheckComplaint(const std::string& path) {
   if (matio_complaint.empty()) return absl::OkStatus();
-  return DataError(path,
-                   absl::StrFormat("damaged: %s%s", matio_complaint, kRemedy));
+  return DataError(
+      path, absl::StrFormat("damaged: %s%s", matio_complaint, kFetchAgain));
 }
 
 // The number of images, from X's header.
@@ -104,7 +103,8 @@ absl::StatusOr<int64_t> ImageCount(mat_t* mat, const std::string& path) {
       x->rank != 4 || x->dims[0] != kSide || x->dims[1] != kSide ||
       x->dims[2] != 3 || x->dims[3] < 1 || x->dims[3] > kMaxImages) {
     return DataError(
-        path, absl::StrFormat("no array X of uint8 [32, 32, 3, N]%s", kRemedy));
+        path,
+        absl::StrFormat("no array X of uint8 [32, 32, 3, N]%s", kFetchAgain));
   }
   return static_cast<int64_t>(x->dims[3]);
 }
@@ -117,17 +117,17 @@ absl::StatusOr<std::vector<int64_t>> ReadLabels(mat_t* mat,
       (info->class_type != MAT_C_UINT8 && info->class_type != MAT_C_DOUBLE) ||
       info->dims[0] > kMaxImages || info->dims[1] != 1) {
     return DataError(
-        path, absl::StrFormat("no array y of numbers [N, 1]%s", kRemedy));
+        path, absl::StrFormat("no array y of numbers [N, 1]%s", kFetchAgain));
   }
   if (static_cast<int64_t>(info->dims[0]) != count) {
     return DataError(path, absl::StrFormat("%d images but %d labels%s", count,
-                                           info->dims[0], kRemedy));
+                                           info->dims[0], kFetchAgain));
   }
   const Variable y(Mat_VarRead(mat, "y"));
   DASM_RETURN_IF_ERROR(CheckComplaint(path));
   if (y == nullptr || y->data == nullptr ||
       y->nbytes != info->dims[0] * y->data_size) {
-    return DataError(path, absl::StrFormat("y cannot be read%s", kRemedy));
+    return DataError(path, absl::StrFormat("y cannot be read%s", kFetchAgain));
   }
   std::vector<int64_t> labels(count);
   for (int64_t i = 0; i < count; ++i) {
@@ -137,7 +137,7 @@ absl::StatusOr<std::vector<int64_t>> ReadLabels(mat_t* mat,
     if (!(label >= 1 && label <= 10) || label != std::floor(label)) {
       return DataError(path, absl::StrFormat("label %g of image %d; SVHN has 1 "
                                              ".. 10%s",
-                                             label, i, kRemedy));
+                                             label, i, kFetchAgain));
     }
     labels[i] = static_cast<int64_t>(label) % 10;
   }
@@ -162,9 +162,9 @@ absl::StatusOr<ImageSet> ReadSvhnMat(const std::string& path) {
   set.width = kSide;
   const Variable x(Mat_VarRead(mat.get(), "X"));
   DASM_RETURN_IF_ERROR(CheckComplaint(path));
-  const size_t bytes = static_cast<size_t>(set.count * kPixels);
+  const size_t bytes = static_cast<size_t>(set.count * kSvhnPixels);
   if (x == nullptr || x->data == nullptr || x->nbytes != bytes) {
-    return DataError(path, absl::StrFormat("X cannot be read%s", kRemedy));
+    return DataError(path, absl::StrFormat("X cannot be read%s", kFetchAgain));
   }
   // MATLAB is column-major: row fastest, then column, channel, image.
   const auto* in = static_cast<const uint8_t*>(x->data);

@@ -38,7 +38,7 @@ constexpr size_t kMaxReasonBytes = 63;
 constexpr size_t kMaxFieldBytes = 256;
 // A message travels up to three times, escaped, in trailers that gRPC limits
 // to 8 KiB: beyond that the client would see RESOURCE_EXHAUSTED instead.
-constexpr size_t kMaxMessageBytes = 1000;
+constexpr size_t kMaxStatusBytes = 1000;
 
 bool IsContinuation(char c) { return (c & 0xc0) == 0x80; }
 
@@ -76,7 +76,7 @@ std::string Clean(absl::string_view text, size_t max_bytes) {
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  const std::string message = Clean(status.message(), kMaxMessageBytes);
+  const std::string message = Clean(status.message(), kMaxStatusBytes);
   const std::string field = Clean(FieldOf(status), kMaxFieldBytes);
   const std::string reason = ReasonOf(status);
 

@@ -18,7 +18,7 @@ double Decimal(float value) {
   return result;
 }
 
-Augmentation FromProto(v1::Augmentation value) {
+Augmentation AugmentationOf(v1::Augmentation value) {
   switch (value) {
     case v1::AUGMENTATION_CROP:
       return Augmentation::kCrop;
@@ -98,7 +98,7 @@ std::vector<Augmentation> FieldReader::Augmentations(
       if (values.size() > 1) Refuse(field, "none must stand alone");
       return {};
     }
-    result.push_back(FromProto(static_cast<v1::Augmentation>(value)));
+    result.push_back(AugmentationOf(static_cast<v1::Augmentation>(value)));
   }
   std::sort(result.begin(), result.end());
   if (std::adjacent_find(result.begin(), result.end()) != result.end()) {

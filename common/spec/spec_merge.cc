@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
+#include "common/spec/field_path.h"
 #include "google/protobuf/descriptor.h"
 
 namespace dasm {
@@ -16,10 +17,6 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
-
-std::string Join(const std::string& path, const std::string& name) {
-  return path.empty() ? name : path + "." + name;
-}
 
 bool IsSet(const Message& message, const FieldDescriptor& field) {
   const Reflection& reflection = *message.GetReflection();
@@ -66,7 +63,7 @@ void ClearDisplaced(const Message& layer, const std::string& path,
       // A message that stays is merged field by field.
       if (IsSet(layer, *field)) continue;
       target->GetReflection()->ClearField(target, field);
-      EraseOrigins(Join(path, field->name()), origins);
+      EraseOrigins(JoinPath(path, field->name()), origins);
     }
   }
 }
@@ -90,7 +87,7 @@ absl::Status CheckKnown(const Message& message, const std::string& path) {
     const int count =
         field->is_repeated() ? reflection.FieldSize(message, field) : 1;
     for (int i = 0; i < count; ++i) {
-      std::string name = Join(path, field->name());
+      std::string name = JoinPath(path, field->name());
       if (field->is_repeated() && !field->is_map() &&
           field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
         absl::StrAppend(&name, "[", i, "]");
@@ -165,7 +162,7 @@ void Overlay(const Message& layer, const std::string& origin,
   std::vector<const FieldDescriptor*> fields;
   layer.GetReflection()->ListFields(layer, &fields);
   for (const FieldDescriptor* field : fields) {
-    const std::string name = Join(path, field->name());
+    const std::string name = JoinPath(path, field->name());
     if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE &&
         !field->is_repeated()) {
       const Message& inner = layer.GetReflection()->GetMessage(layer, field);
@@ -194,7 +191,7 @@ void MarkDerived(const Message& message, const std::string& path,
   std::vector<const FieldDescriptor*> fields;
   message.GetReflection()->ListFields(message, &fields);
   for (const FieldDescriptor* field : fields) {
-    const std::string name = Join(path, field->name());
+    const std::string name = JoinPath(path, field->name());
     if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE &&
         !field->is_repeated() && field->message_type()->field_count() > 0) {
       MarkDerived(message.GetReflection()->GetMessage(message, field), name,

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/spec/field_path.h"
 
 namespace dasm {
 namespace {
@@ -23,7 +24,7 @@ std::string FindDifference(const Json& given, const Json& read,
   if (read.is_object()) {
     if (!given.is_object()) return path;
     for (const auto& [name, value] : given.items()) {
-      const std::string member = path.empty() ? name : path + "." + name;
+      const std::string member = JoinPath(path, name);
       if (!read.contains(name)) return member;
       std::string inner = FindDifference(value, read[name], member);
       if (!inner.empty()) return inner;

@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
+#include "common/spec/field_path.h"
 #include "common/spec/nearest.h"
 #include "common/spec/yaml_tree.h"
 #include "google/protobuf/descriptor.h"
@@ -98,10 +99,6 @@ std::string ShortEnumName(const EnumDescriptor& type,
   return absl::AsciiStrToLower(value.substr(prefix));
 }
 
-std::string Join(const std::string& path, const std::string& name) {
-  return path.empty() ? name : path + "." + name;
-}
-
 class Converter {
  public:
   // Fields that `node` names replace those of `message`; others stay.
@@ -121,8 +118,8 @@ class Converter {
       DASM_RETURN_IF_ERROR(CheckKey(key, path, &seen));
       const FieldDescriptor* field = type.FindFieldByName(key.text);
       if (field == nullptr) return UnknownField(key, path, type);
-      DASM_RETURN_IF_ERROR(
-          FillField(node.items[i + 1], Join(path, key.text), *field, message));
+      DASM_RETURN_IF_ERROR(FillField(
+          node.items[i + 1], JoinPath(path, key.text), *field, message));
     }
     return absl::OkStatus();
   }
@@ -168,7 +165,7 @@ class Converter {
     }
     const auto [first, fresh] = seen->emplace(key.text, key.line);
     if (fresh) return absl::OkStatus();
-    return Refuse(key, Join(path, key.text),
+    return Refuse(key, JoinPath(path, key.text),
                   absl::StrCat("is given twice, first in line ", first->second,
                                ": remove one"));
   }
@@ -179,7 +176,7 @@ class Converter {
     for (int i = 0; i < type.field_count(); ++i) {
       names.push_back(type.field(i)->name());
     }
-    return Refuse(key, Join(path, key.text),
+    return Refuse(key, JoinPath(path, key.text),
                   absl::StrCat("unknown field", DidYouMean(key.text, names)));
   }
 
@@ -197,8 +194,9 @@ class Converter {
       DASM_RETURN_IF_ERROR(CheckKey(key, path, &seen));
       Message* added = reflection.AddMessage(message, &field);
       DASM_RETURN_IF_ERROR(
-          FillField(key, Join(path, key.text), *entry.map_key(), added));
-      DASM_RETURN_IF_ERROR(FillField(node.items[i + 1], Join(path, key.text),
+          FillField(key, JoinPath(path, key.text), *entry.map_key(), added));
+      DASM_RETURN_IF_ERROR(FillField(node.items[i + 1],
+                                     JoinPath(path, key.text),
                                      *entry.map_value(), added));
     }
     return absl::OkStatus();

@@ -16,10 +16,6 @@ constexpr int64_t kMaxSteps = 1'000'000'000;
 // experts).
 constexpr double kBaselineLearningRate = 0.01;
 
-TaskInputRef From(std::string task, std::string output) {
-  return GraphBuilder::From(std::move(task), std::move(output));
-}
-
 std::string NameOf(Order order) {
   return nlohmann::json(order).get<std::string>();
 }
@@ -110,9 +106,9 @@ EvaluationPlanner::Set EvaluationPlanner::EndingWith(
           .order = FirstOrder(),
           .candidate = true};
   for (int k = 1; k < last; ++k) {
-    set.parts.push_back(From(SegmentTask(k), "segment"));
+    set.parts.push_back(GraphBuilder::From(SegmentTask(k), "segment"));
   }
-  set.parts.push_back(From(SegmentTask(last), output));
+  set.parts.push_back(GraphBuilder::From(SegmentTask(last), output));
   return set;
 }
 
@@ -125,7 +121,7 @@ void EvaluationPlanner::AddDistilled() {
         {.what = i == 0
                      ? "synthetic"
                      : absl::StrCat("synthetic-", NameOf(evaluation.orders[i])),
-         .parts = {From("assemble", "synthetic")},
+         .parts = {GraphBuilder::From("assemble", "synthetic")},
          .stored = stored_images_,
          .decoded = builder_.DecodedParts(segments),
          .order = i == 0 ? FirstOrder() : evaluation.orders[i],
@@ -139,7 +135,7 @@ void EvaluationPlanner::AddDistilled() {
                  .decoded = builder_.DecodedParts(k),
                  .order = FirstOrder()};
       for (int j = 1; j <= k; ++j) {
-        prefix.parts.push_back(From(SegmentTask(j), "segment"));
+        prefix.parts.push_back(GraphBuilder::From(SegmentTask(j), "segment"));
       }
       sets_.push_back(std::move(prefix));
     }
@@ -174,7 +170,7 @@ void EvaluationPlanner::AddImported() {
     Set set{.what = i == 0 ? "synthetic"
                            : absl::StrCat("synthetic-",
                                           NameOf(evaluation.orders[i])),
-            .parts = {From("set", "set")},
+            .parts = {GraphBuilder::From("set", "set")},
             .stored = stored_images_,
             .order = evaluation.orders[i]};
     if (stored_images_ > 0) {
@@ -192,7 +188,7 @@ void EvaluationPlanner::AddBaselines() {
     const int64_t decoded = stored_images_ * builder_.factor_squared();
     if (baseline == Baseline::kStart) {
       sets_.push_back({.what = what,
-                       .parts = {From("assemble", "start")},
+                       .parts = {GraphBuilder::From("assemble", "start")},
                        .stored = stored_images_,
                        .decoded = {decoded},
                        .baseline = true});
@@ -210,7 +206,7 @@ void EvaluationPlanner::AddBaselines() {
                                 .seed = spec.evaluation.seed},
         stored_images_);
     sets_.push_back({.what = what,
-                     .parts = {From(id, "set")},
+                     .parts = {GraphBuilder::From(id, "set")},
                      .stored = stored_images_,
                      .decoded = {tiles ? decoded : stored_images_},
                      .baseline = true});

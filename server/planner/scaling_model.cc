@@ -11,7 +11,7 @@
 namespace dasm {
 namespace {
 
-constexpr int64_t kFloat = sizeof(float);
+constexpr int64_t kFloatBytes = sizeof(float);
 constexpr double kUpdateFlops = 6;
 // Of rows that a path's matcher collects before it exchanges them.
 constexpr int64_t kExchangeBytes = int64_t{8} << 20;
@@ -51,13 +51,13 @@ int64_t Matched(Layers layers, const NetworkCost& net) {
   return 0;
 }
 
-struct Seconds {
+struct RankSeconds {
   double match = 0;
   double train = 0;
   double redundant = 0;
 };
 
-Seconds Compute(const StepWork& work, int ranks, double flops_per_second) {
+RankSeconds Compute(const StepWork& work, int ranks, double flops_per_second) {
   return {
       static_cast<double>(work.match_steps * Share(work.match_shards, ranks)) *
           work.match_flops / flops_per_second,
@@ -69,8 +69,8 @@ Seconds Compute(const StepWork& work, int ranks, double flops_per_second) {
 // Of a step whose ranks but one match while that one trains.
 double WithTrainer(const StepWork& work, int ranks, double flops_per_second,
                    const Link& link) {
-  const Seconds matching = Compute(work, ranks - 1, flops_per_second);
-  const Seconds training = Compute(work, 1, flops_per_second);
+  const RankSeconds matching = Compute(work, ranks - 1, flops_per_second);
+  const RankSeconds training = Compute(work, 1, flops_per_second);
   StepWork exchanged = work;
   std::erase_if(exchanged.calls,
                 [](const StepCall& call) { return call.training; });
@@ -80,9 +80,9 @@ double WithTrainer(const StepWork& work, int ranks, double flops_per_second,
       (ranks > 2 ? static_cast<double>(CallsOf(exchanged)) : 0) *
           link.seconds_per_call;
   // A network a step, sent on while the next one is trained.
-  const double network =
-      static_cast<double>(kFloat * work.parameters) / link.bytes_per_second +
-      link.seconds_per_call;
+  const double network = static_cast<double>(kFloatBytes * work.parameters) /
+                             link.bytes_per_second +
+                         link.seconds_per_call;
   return std::max(matching.match + matching.redundant + images,
                   training.train + training.redundant + network);
 }
@@ -93,11 +93,11 @@ int64_t SumBytesSent(int64_t shards, int64_t length, int ranks, bool fast) {
   const int64_t rows = fast ? 1 : Share(shards, ranks);
   const int64_t lines = Share(length, kCacheLine);
   const int64_t own = std::min(length, lines / ranks * kCacheLine);
-  return kFloat * (rows * (length - own) + (ranks - 1) * own);
+  return kFloatBytes * (rows * (length - own) + (ranks - 1) * own);
 }
 
 int64_t GatherBytesSent(int64_t shards, int64_t length, int ranks) {
-  return Share(shards, ranks) * kFloat * length * (ranks - 1);
+  return Share(shards, ranks) * kFloatBytes * length * (ranks - 1);
 }
 
 double StepWork::flops() const {
@@ -198,7 +198,7 @@ StepWork WorkOfStep(const MatchTrajectoriesParameters& parameters,
   // The adjoint of a step, which the first one's and TESLA's do not go on with.
   const int64_t adjoints = m.estimator == Estimator::kTesla ? 0 : steps - 1;
   const int64_t together = std::clamp<int64_t>(
-      Share(kExchangeBytes, batch * row * kFloat), 1, steps);
+      Share(kExchangeBytes, batch * row * kFloatBytes), 1, steps);
   work.calls = {
       Poll(), Training(steps, work.train_shards, net.parameters + 1),
       Sum(adjoints, work.match_shards, net.parameters + 1),
@@ -243,11 +243,11 @@ std::vector<ScalingRow> ModelScaling(const StepWork& work,
                                      const std::vector<int>& ranks,
                                      double flops_per_second,
                                      const std::vector<Link>& links) {
-  const Seconds one = Compute(work, 1, flops_per_second);
+  const RankSeconds one = Compute(work, 1, flops_per_second);
   const double alone = one.match + one.train + one.redundant;
   std::vector<ScalingRow> rows;
   for (const int count : ranks) {
-    const Seconds own = Compute(work, count, flops_per_second);
+    const RankSeconds own = Compute(work, count, flops_per_second);
     ScalingRow row;
     row.ranks = count;
     row.match_seconds = own.match;

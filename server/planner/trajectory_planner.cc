@@ -13,10 +13,6 @@
 namespace dasm {
 namespace {
 
-TaskInputRef From(std::string task, std::string output) {
-  return GraphBuilder::From(std::move(task), std::move(output));
-}
-
 // Without what has no say: equal trainings have equal keys.
 ExpertTraining Normalized(ExpertTraining training) {
   const ExpertTraining none;
@@ -161,7 +157,7 @@ class TrajectoryPlanner {
         "ranking", RankSamplesParameters{.rule = experts.score}, 0);
     for (int r = 1; r <= experts.score_runs; ++r) {
       task.inputs[absl::StrCat("scores.", r)] =
-          From(absl::StrCat("scores-", r), "scores");
+          GraphBuilder::From(absl::StrCat("scores-", r), "scores");
     }
   }
 
@@ -177,7 +173,7 @@ class TrajectoryPlanner {
       const int members = std::min(spec_.experts.group, count - first);
       AddExpertTask(id, k, first, members);
       for (int i = 1; i <= members; ++i) {
-        experts_.push_back(From(id, absl::StrCat("expert.", i)));
+        experts_.push_back(GraphBuilder::From(id, absl::StrCat("expert.", i)));
       }
     }
     const TrajectoryMatchingSpec& m = *spec_.trajectory;
@@ -207,10 +203,12 @@ class TrajectoryPlanner {
     PlannedTask& task = builder_.AddReader(id, std::move(parameters),
                                            builder_.StoredUpTo(k - 1),
                                            builder_.DecodedParts(k - 1));
-    if (ranked) task.inputs["ranking"] = From("ranking", "ranking");
+    if (ranked)
+      task.inputs["ranking"] = GraphBuilder::From("ranking", "ranking");
     GraphBuilder::AddSegmentInputs(k - 1, &task);
     if (Pooled(k)) {
-      task.inputs["pool"] = From(absl::StrCat("pool-", k), "pool");
+      task.inputs["pool"] =
+          GraphBuilder::From(absl::StrCat("pool-", k), "pool");
     }
   }
 
@@ -249,7 +247,7 @@ class TrajectoryPlanner {
         Numbered("range", k), std::move(parameters), builder_.StoredIn(k));
     task.cost.artifact_bytes += ExpertsBytes(k);
     AddExpertInputs(&task);
-    task.inputs["probe"] = From(probe_, "expert.1");
+    task.inputs["probe"] = GraphBuilder::From(probe_, "expert.1");
   }
 
   // Every so many iterations and at the end, from every epoch that a matched
@@ -285,10 +283,12 @@ class TrajectoryPlanner {
     task.cost.flops += probes;
     AddExpertInputs(&task);
     GraphBuilder::AddSegmentInputs(k - 1, &task);
-    if (ranged) task.inputs["range"] = From(Numbered("range", k), "range");
-    if (probed) task.inputs["probe"] = From(probe_, "expert.1");
+    if (ranged)
+      task.inputs["range"] = GraphBuilder::From(Numbered("range", k), "range");
+    if (probed) task.inputs["probe"] = GraphBuilder::From(probe_, "expert.1");
     if (Pooled(k)) {
-      task.inputs["pool"] = From(absl::StrCat("pool-", k), "pool");
+      task.inputs["pool"] =
+          GraphBuilder::From(absl::StrCat("pool-", k), "pool");
     }
     if (k > 1) return;
     TaskGraph& graph = builder_.graph();

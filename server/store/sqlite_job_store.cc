@@ -21,7 +21,7 @@
 namespace dasm {
 namespace {
 
-constexpr char kComponent[] = "job_store";
+constexpr char kJobComponent[] = "job_store";
 // Bounds what one fsync holds back, and how much one bad disk answer fails.
 constexpr size_t kMaxBatch = 512;
 constexpr int kMaxPageSize = 1000;
@@ -178,7 +178,7 @@ absl::StatusOr<std::unique_ptr<SqliteJobStore>> SqliteJobStore::Create(
   DASM_ASSIGN_OR_RETURN(std::unique_ptr<SqliteConnection> writer,
                         SqliteConnection::Open(writer_options));
   DASM_RETURN_IF_ERROR(
-      Migrate(*writer, options.path, kComponent, JobStoreMigrations()));
+      Migrate(*writer, options.path, kJobComponent, JobStoreMigrations()));
   SqliteConnection::Options reader_options = writer_options;
   reader_options.read_only = true;
   reader_options.cache_kib = kReaderCacheKib;

@@ -16,7 +16,7 @@
 namespace dasm {
 namespace {
 
-constexpr char kComponent[] = "telemetry_store";
+constexpr char kTelemetryComponent[] = "telemetry_store";
 constexpr int kCacheKib = 2048;
 
 int64_t SeriesId(SqliteConnection& connection, const std::string& action_key,
@@ -103,7 +103,7 @@ SqliteTelemetryStore::Create(const Options& options) {
   DASM_ASSIGN_OR_RETURN(std::unique_ptr<SqliteConnection> writer,
                         SqliteConnection::Open(writer_options));
   DASM_RETURN_IF_ERROR(
-      Migrate(*writer, options.path, kComponent, TelemetryStoreMigrations()));
+      Migrate(*writer, options.path, kTelemetryComponent, TelemetryStoreMigrations()));
   Grown all;
   DASM_RETURN_IF_ERROR(CatchSqlite(options.path, [&] {
     all.series = AllIds(*writer, "SELECT id FROM series");

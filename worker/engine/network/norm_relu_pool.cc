@@ -272,7 +272,8 @@ struct BackwardFunction : public torch::autograd::Function<BackwardFunction> {
   }
 };
 
-struct ForwardFunction : public torch::autograd::Function<ForwardFunction> {
+struct NormReluPoolFunction
+    : public torch::autograd::Function<NormReluPoolFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& maps,
                             const at::Tensor& weight, const at::Tensor& bias,
                             double eps) {
@@ -322,7 +323,7 @@ at::Tensor NormReluPool(const at::Tensor& maps, const at::Tensor& weight,
       at::GradMode::is_enabled() &&
       (maps.requires_grad() || weight.requires_grad() || bias.requires_grad());
   if (!recorded) return std::get<0>(ForwardOp(maps, weight, bias, eps));
-  return ForwardFunction::apply(maps, weight, bias, eps);
+  return NormReluPoolFunction::apply(maps, weight, bias, eps);
 }
 
 }  // namespace dasm
