@@ -13,9 +13,9 @@
 namespace dasm {
 namespace {
 
-constexpr absl::Duration kFirstPause = absl::Milliseconds(100);
-constexpr absl::Duration kLongestPause = absl::Seconds(2);
-constexpr absl::Duration kClockCheck = absl::Milliseconds(50);
+constexpr absl::Duration kFirstSyncPause = absl::Milliseconds(100);
+constexpr absl::Duration kLongestSyncPause = absl::Seconds(2);
+constexpr absl::Duration kSyncClockCheck = absl::Milliseconds(50);
 // Beyond the third of a lease that the coordinator may hold a call.
 constexpr absl::Duration kCallMargin = absl::Seconds(5);
 constexpr absl::Duration kDefaultLease = absl::Seconds(30);
@@ -202,7 +202,7 @@ void Agent::Pause(absl::Duration longest) {
   while (!dirty_) {
     const absl::Duration left = until - seams_.clock->Steady();
     if (left <= absl::ZeroDuration()) return;
-    changed_.WaitWithTimeout(&mutex_, std::min(left, kClockCheck));
+    changed_.WaitWithTimeout(&mutex_, std::min(left, kSyncClockCheck));
   }
 }
 
@@ -224,7 +224,7 @@ void Agent::Farewell() {
 }
 
 absl::Status Agent::Run() {
-  absl::Duration pause = kFirstPause;
+  absl::Duration pause = kFirstSyncPause;
   absl::Duration lease = kDefaultLease;
   while (true) {
     {
@@ -251,7 +251,7 @@ absl::Status Agent::Run() {
       call_ = nullptr;
     }
     if (response.ok()) {
-      pause = kFirstPause;
+      pause = kFirstSyncPause;
       if (response->lease_seconds() > 0) {
         lease = absl::Seconds(response->lease_seconds());
       }
@@ -286,7 +286,7 @@ absl::Status Agent::Run() {
       connected_ = false;
     }
     Pause(pause);
-    pause = std::min(2 * pause, kLongestPause);
+    pause = std::min(2 * pause, kLongestSyncPause);
   }
 }
 
