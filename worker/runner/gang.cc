@@ -44,7 +44,7 @@ absl::StatusOr<std::vector<ProcessGang::Member>> MembersOf(
 }
 
 // "cuda" of "<machine>/cuda:0"; "cpu" where a rank has no device.
-std::string KindOf(const GangMember& member) {
+std::string DeviceKindOf(const GangMember& member) {
   if (member.device().empty()) return "cpu";
   const std::string device =
       member.device().substr(member.device().rfind('/') + 1);
@@ -57,7 +57,7 @@ std::string KindOf(const GangMember& member) {
 absl::Status CheckDeviceKinds(const GangReady& ready) {
   std::map<std::string, std::vector<std::string>> kinds;
   for (const GangMember& member : ready.members()) {
-    kinds[KindOf(member)].push_back(
+    kinds[DeviceKindOf(member)].push_back(
         absl::StrCat("rank ", member.rank(), " at ", member.endpoint()));
   }
   if (kinds.size() <= 1) return absl::OkStatus();
