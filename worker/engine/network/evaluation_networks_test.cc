@@ -364,7 +364,7 @@ TEST(EvaluationNetworks, LogitsAreThoseOfTheDefinitionAtEverySize) {
 // What an inner step and its adjoint need: the gradient, and the derivative of
 // its product with a vector. The residual network in single precision, in which
 // norms over few pixels magnify rounding; a derivative that lacks a term is
-// another vector altogether. (Batch norm: NetworkGradient.)
+// another vector altogether.
 TEST(EvaluationNetworks, TwoDerivativesAreThoseOfTheDefinition) {
   struct Case {
     Kind kind;
@@ -403,6 +403,50 @@ TEST(EvaluationNetworks, TwoDerivativesAreThoseOfTheDefinition) {
       EXPECT_LT(Difference(ours[i], theirs[i]), tolerance)
           << kind.name << " " << i;
     }
+  }
+}
+
+// The others, along one direction of parameters and images together: the
+// derivative of d(t) = <loss's gradient at (theta + t v, images + t w), u>. The
+// large tensors stay as they are, which saves most of the time.
+TEST(EvaluationNetworks, SecondDerivativesMatchFiniteDifferences) {
+  constexpr int64_t kLarge = 100000;
+  for (const Kind& kind :
+       {Kind{"alexnet", Norm::kNone}, Kind{"vgg11", Norm::kInstance},
+        Kind{"vgg11", Norm::kBatch}, Kind{"resnet18", Norm::kBatch},
+        Kind{"resnet18-ap", Norm::kInstance},
+        Kind{"resnet18-ap", Norm::kBatch}}) {
+    const auto network = Make(kind.name, kind.norm);
+    const std::vector<at::Tensor> theta = network->Slice(
+        network->Initialize(RandomStream(2, "test")).to(at::kDouble));
+    const int64_t count = kind.norm == Norm::kBatch ? 2 : 1;
+    const at::Tensor images = Images(count, kSmall);
+    const at::Tensor w = images.roll(1);
+    const at::Tensor labels = at::arange(count, at::kLong);
+    const ScalarFunction derivative = [&](const at::Tensor& t) {
+      std::vector<at::Tensor> slices = theta;
+      std::vector<at::Tensor> small;
+      for (size_t i = 0; i < theta.size(); ++i) {
+        if (theta[i].numel() > kLarge) continue;
+        slices[i] = theta[i] + 0.05 * t * TestTensor(theta[i].sizes(), i);
+        if (!t.requires_grad()) slices[i].requires_grad_();
+        small.push_back(slices[i]);
+      }
+      const at::Tensor logits =
+          network->Forward(slices, images + t * w, BufferMode::kTrain);
+      const auto gradients =
+          torch::autograd::grad({at::cross_entropy_loss(logits, labels)}, small,
+                                {}, true, t.requires_grad());
+      at::Tensor sum = at::zeros({}, at::kDouble);
+      for (size_t k = 0; k < small.size(); ++k) {
+        const at::Tensor u = TestTensor(small[k].sizes(), 0.5 + k);
+        sum = sum + (gradients[k] * u).sum();
+      }
+      return sum;
+    };
+    EXPECT_LT(GradientError(derivative, at::zeros({1}, at::kDouble), 1e-8),
+              1e-5)
+        << kind.name;
   }
 }
 

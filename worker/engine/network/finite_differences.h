@@ -23,19 +23,17 @@ inline at::Tensor TestTensor(at::IntArrayRef shape, double phase = 0) {
 }
 
 // |analytic - numeric| / max(|numeric|, 1e-3) of the derivative of `f` at `x`
-// (double) along a fixed direction. The step is small enough that a ReLU hardly
-// ever changes side.
-inline double GradientError(const ScalarFunction& f, const at::Tensor& x) {
-  constexpr double kStep = 1e-6;
+// (double) along a fixed direction. The step is to be so small that a ReLU
+// hardly ever changes side.
+inline double GradientError(const ScalarFunction& f, const at::Tensor& x,
+                            double step = 1e-6) {
   const at::Tensor leaf = x.detach().clone().requires_grad_();
   const at::Tensor gradient = torch::autograd::grad({f(leaf)}, {leaf}).front();
   const at::Tensor direction = TestTensor(x.sizes(), 0.4);
   const double analytic = (gradient * direction).sum().item<double>();
-  const double above =
-      f(x.detach() + kStep * direction).detach().item<double>();
-  const double below =
-      f(x.detach() - kStep * direction).detach().item<double>();
-  const double numeric = (above - below) / (2 * kStep);
+  const double above = f(x.detach() + step * direction).detach().item<double>();
+  const double below = f(x.detach() - step * direction).detach().item<double>();
+  const double numeric = (above - below) / (2 * step);
   return std::abs(analytic - numeric) / std::max(std::abs(numeric), 1e-3);
 }
 
