@@ -248,6 +248,16 @@ TEST_F(BadInput, SoftLabelsWithARecipeOfHardOnesAreRefused) {
               "evaluation.recipe", "trajectory");
 }
 
+// Before any work: arrays have no step size of their own.
+TEST_F(BadInput, AnArrayWithARecipeThatLearnsItsRateIsRefused) {
+  const std::string tiny = TinyJob();
+  const std::string job = tiny.substr(0, tiny.find("images_per_class")) +
+                          "synthetic_set: {npz: set.npz}\n"
+                          "evaluation: {recipe: trajectory, repeats: 1}\n";
+  ExpectError(Submit(job, {"evaluation.learning_rate=0"}), kUsage,
+              "evaluation.learning_rate", "give a rate");
+}
+
 TEST_F(BadInput, WhiteningAbove64PixelsIsRefused) {
   std::string job = TinyTrajectoryJob();
   const size_t begin = job.find("dataset:"), end = job.find("images_per_class");
