@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -11,11 +12,17 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/gpu/gpu_fixture.h"
+#include "worker/engine/dataset/image_data.h"
 #include "worker/engine/device/device_ops.h"
 #include "worker/engine/device/precision.h"
+#include "worker/engine/device/resident_images.h"
+#include "worker/engine/matcher/gradient_matcher.h"
 #include "worker/engine/matcher/trajectory_matcher.h"
 #include "worker/engine/network/convolution.h"
 #include "worker/engine/network/norm_relu_pool.h"
+#include "worker/engine/teacher/expert_trainer.h"
+#include "worker/engine/trainer/tester.h"
+#include "worker/engine/trainer/trainer.h"
 
 namespace dasm {
 namespace {
@@ -351,6 +358,203 @@ TEST(TrajectoryMatcherOnDevice, StepAdjointAgreesWithTheHostAndWithItself) {
                                .item<double>();
       EXPECT_LT(error, tolerance) << "result " << i;
       EXPECT_TRUE(device[i].equal(again[i])) << "result " << i;
+    }
+  }
+}
+
+// A loop called on the device and the same recorded there, a few times each.
+// Returns the graph that recorded; results are compared by bits: the kernels
+// are the same.
+using Loop = std::function<Tensors(StepGraph*)>;
+std::unique_ptr<StepGraph> ExpectSameRecorded(const Loop& loop) {
+  std::unique_ptr<StepGraph> graph = Gpu()->MakeStepGraph(0);
+  const Tensors called = loop(nullptr);
+  const Tensors recorded = loop(graph.get());
+  EXPECT_EQ(called.size(), recorded.size());
+  for (size_t i = 0; i < called.size(); ++i) {
+    EXPECT_TRUE(called[i].isfinite().all().item<bool>()) << "result " << i;
+    EXPECT_TRUE(recorded[i].equal(called[i])) << "result " << i;
+  }
+  EXPECT_GT(graph->recorded(), 0);
+  EXPECT_EQ(graph->refused(), 0);
+  return graph;
+}
+
+std::unique_ptr<Network> SmallNetwork(Norm norm) {
+  NetworkSpec spec;
+  spec.depth = 2;
+  spec.width = 8;
+  spec.norm = norm;
+  return *MakeNetwork(spec, {3, 16, 16}, 4);
+}
+
+TensorSource SmallSource(int64_t count) {
+  at::manual_seed(2);
+  std::vector<int64_t> labels(count);
+  for (int64_t i = 0; i < count; ++i) labels[i] = i % 4;
+  return TensorSource(at::randn({count, 3, 16, 16}), labels);
+}
+
+const std::vector<Augmentation> kEvery = {
+    Augmentation::kColor, Augmentation::kCrop,  Augmentation::kCutout,
+    Augmentation::kFlip,  Augmentation::kScale, Augmentation::kRotate};
+
+TEST(RecordedOnDevice, NetworkStepsOfEveryRecipe) {
+  const TensorSource source = SmallSource(30);
+  ExecutionSpec execution;
+  execution.train_group = 4;
+  for (Norm norm : {Norm::kInstance, Norm::kBatch}) {
+    const auto network = SmallNetwork(norm);
+    for (Recipe recipe : {Recipe::kIdc, Recipe::kDc, Recipe::kTrajectory}) {
+      ExpectSameRecorded([&](StepGraph* graph) {
+        SingleProcessCollective alone;
+        Trainer trainer(network.get(), execution, 1, "test", &alone, kGpu,
+                        graph);
+        TrainingRecipe training;
+        training.recipe = recipe;
+        training.steps = 40;
+        training.batch = 11;
+        training.augmentation = kEvery;
+        training.cutmix = recipe == Recipe::kIdc ? 0.5 : 0;
+        TrainingState state = trainer.Start();
+        const auto loss = trainer.Train(training, source, {}, &state);
+        EXPECT_TRUE(loss.ok()) << loss.status();
+        return Tensors{state.parameters, state.momentum, state.buffers};
+      });
+    }
+  }
+}
+
+TEST(RecordedOnDevice, StepsOfExperts) {
+  const TensorSource source = SmallSource(30);
+  const auto network = SmallNetwork(Norm::kInstance);
+  const auto resident = MakeResident(&source, kGpu);
+  for (ExpertOptimizer optimizer :
+       {ExpertOptimizer::kSgd, ExpertOptimizer::kGsam}) {
+    ExpectSameRecorded([&](StepGraph* graph) {
+      ExpertTraining training;
+      training.optimizer = optimizer;
+      training.gsam_rho = 0.1;
+      training.augmentation = kEvery;
+      training.learning_rate = 0.05;
+      SingleProcessCollective alone;
+      ExpertTrainer trainer(network.get(), training, {}, /*seed=*/3, &alone,
+                            kGpu, graph);
+      TrainingState state = trainer.Start();
+      for (uint32_t step = 0; step < 30; ++step) {
+        const std::vector<int64_t> batch = {step % 30, 3, 8, 13, 21};
+        EXPECT_TRUE(trainer.Step(*resident, batch, {0, step}, 0, &state).ok());
+      }
+      return Tensors{state.parameters};
+    });
+  }
+}
+
+TEST(RecordedOnDevice, TestingStepsOfByteImages) {
+  Gpu();
+  const at::Tensor bytes =
+      at::randint(0, 256, {50, 3, 16, 16}, at::TensorOptions(at::kByte));
+  const ByteImages images(bytes.const_data_ptr<uint8_t>(), {3, 16, 16},
+                          std::vector<int64_t>(50, 1),
+                          {{0.5, 0.4, 0.3}, {0.2, 0.3, 0.4}});
+  const std::vector<int64_t> rows = {49, 0, 7};
+  EXPECT_TRUE(MakeResident(&images, kGpu)
+                  ->Normalised(rows)
+                  .cpu()
+                  .equal(images.Normalised(rows)));
+  ExecutionSpec execution;
+  execution.forward_group = 8;
+  for (Norm norm : {Norm::kInstance, Norm::kBatch}) {
+    const auto network = SmallNetwork(norm);
+    const RandomStream stream(1, "test");
+    ExpectSameRecorded([&](StepGraph* graph) {
+      SingleProcessCollective alone;
+      const auto logits = Logits(*network, network->Initialize(stream).to(kGpu),
+                                 network->InitialBuffers().to(kGpu), images,
+                                 execution, &alone, graph);
+      EXPECT_TRUE(logits.ok()) << logits.status();
+      return Tensors{*logits};
+    });
+  }
+}
+
+TEST(RecordedOnDevice, MatchingStepsWholeAndInParts) {
+  const auto network = SmallNetwork(Norm::kInstance);
+  GradientMatcher::Options options;
+  options.formation = MultiFormation(2);
+  options.normalization = {{0.5, 0.4, 0.3}, {0.2, 0.3, 0.4}};
+  for (bool parts : {false, true}) {
+    ExpectSameRecorded([&](StepGraph* graph) {
+      const GradientMatcher matcher(network.get(), options, graph);
+      SingleProcessCollective alone;
+      const ShardRunner runner(&alone, kGpu);
+      Tensors results;
+      at::manual_seed(3);
+      for (uint32_t step = 0; step < 24; ++step) {
+        const AugmentationDraw draw = DrawSharedAugmentation(
+            {AugmentationFlavour::kIdc, kEvery}, RandomStream(1, "test"), step,
+            0, 0, {3, 16, 16});
+        const at::Tensor theta =
+            network->Initialize(RandomStream(step, "init")).to(kGpu);
+        const std::vector<int64_t> some = {0, 4, 5, 11};
+        ClassBatch batch;
+        batch.label = step % 4;
+        batch.real = at::randn({7, 3, 16, 16}).to(kGpu);
+        batch.stored = at::rand({3, 3, 16, 16}).to(kGpu);
+        if (step % 2 == 1) batch.decoded = some;
+        batch.augmentation = &draw;
+        const auto match =
+            parts ? matcher.MatchInParts(theta, batch, 3, runner)
+                  : absl::StatusOr<ClassMatch>(matcher.Match(theta, batch));
+        EXPECT_TRUE(match.ok()) << match.status();
+        results.push_back(match->gradient.clone());
+        results.push_back(match->distance.clone());
+      }
+      return results;
+    });
+  }
+}
+
+TEST(RecordedOnDevice, StudentStepsThereAndBack) {
+  const auto network = SmallNetwork(Norm::kInstance);
+  TrajectoryMatcher::Options options;
+  options.group = 2;
+  ExpectSameRecorded([&](StepGraph* graph) {
+    const TrajectoryMatcher matcher(network.get(), options, graph);
+    SingleProcessCollective alone;
+    StudentPath path = SixSteps(*network);
+    for (at::Tensor* tensor :
+         {&path.start, &path.target, &path.images, &path.labels}) {
+      *tensor = tensor->to(kGpu, at::kFloat);
+    }
+    Tensors results;
+    // The first path is called, the second recorded, the third replayed.
+    for (int k = 0; k < 3; ++k) {
+      const auto result = matcher.Match(path, ShardRunner(&alone, kGpu));
+      EXPECT_TRUE(result.ok()) << result.status();
+      results.insert(results.end(), {result->loss, result->images,
+                                     result->labels, result->step_size});
+      path.step_size *= 0.9;
+    }
+    return results;
+  });
+}
+
+TEST(AugmentationOnDevice, AgreesWithTheHost) {
+  Gpu();
+  at::manual_seed(4);
+  const at::Tensor images = at::randn({5, 3, 16, 16}, at::kDouble);
+  for (Augmentation operation : kEvery) {
+    const AugmentationOptions options = {AugmentationFlavour::kDsa,
+                                         {operation}};
+    const RandomStream stream(1, "test");
+    for (const AugmentationDraw& draw :
+         {DrawSharedAugmentation(options, stream, 1, 2, 3, {3, 16, 16}),
+          DrawAugmentation(options, stream, 1, 2, 5, {3, 16, 16})}) {
+      const at::Tensor host = ApplyAugmentation(images, draw);
+      const at::Tensor device =
+          ApplyAugmentation(images.to(kGpu), draw, draw.Parameters().to(kGpu));
+      EXPECT_TRUE(at::allclose(device.cpu(), host, 1e-9, 1e-9));
     }
   }
 }

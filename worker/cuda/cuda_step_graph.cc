@@ -66,7 +66,8 @@ class CudaStepGraph final : public StepGraph {
   explicit CudaStepGraph(int device)
       : device_(at::kCUDA, static_cast<c10::DeviceIndex>(device)),
         side_(c10::cuda::getStreamFromPool(/*isHighPriority=*/false,
-                                           device_.index())) {}
+                                           device_.index())),
+        pool_(at::cuda::graph_pool_handle()) {}
   ~CudaStepGraph() override {
     // A graph may not be destroyed while it runs.
     cudaStreamSynchronize(c10::cuda::getCurrentCUDAStream(device_.index()));
@@ -75,7 +76,7 @@ class CudaStepGraph final : public StepGraph {
   Tensors Run(const std::string& key, const Tensors& inputs,
               const Step& step) override {
     const c10::cuda::CUDAGuard guard(device_);
-    Record& record = records_[key];
+    Record& record = records_[RecordKey(key, inputs)];
     switch (record.state) {
       case State::kNew: {
         record.state = State::kWarm;
@@ -116,7 +117,9 @@ class CudaStepGraph final : public StepGraph {
   Tensors OnSide(const Tensors& inputs, const Step& step) {
     Tensors moved;
     moved.reserve(inputs.size());
-    for (const at::Tensor& input : inputs) moved.push_back(input.to(device_));
+    for (const at::Tensor& input : inputs) {
+      moved.push_back(Upload(input, device_));
+    }
     const BackwardOnThisThread backward;
     const OnSideStream side(side_);
     return step(moved);
@@ -132,7 +135,7 @@ class CudaStepGraph final : public StepGraph {
     record->graph = std::make_unique<at::cuda::CUDAGraph>();
     try {
       const OnSideStream side(side_);
-      record->graph->capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+      record->graph->capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
       try {
         record->outputs = step(record->inputs);
       } catch (...) {
@@ -171,19 +174,16 @@ class CudaStepGraph final : public StepGraph {
   }
 
   static void Fill(Record* record, const Tensors& inputs) {
-    TORCH_CHECK(inputs.size() == record->inputs.size(), "a step recorded with ",
-                record->inputs.size(), " inputs was given ", inputs.size());
     const at::NoGradGuard no_grad;
     for (size_t i = 0; i < inputs.size(); ++i) {
-      TORCH_CHECK(inputs[i].sizes() == record->inputs[i].sizes(), "input ", i,
-                  " of a recorded step was ", record->inputs[i].sizes(),
-                  " and is ", inputs[i].sizes());
       record->inputs[i].copy_(inputs[i], /*non_blocking=*/true);
     }
   }
 
   const at::Device device_;
   const c10::cuda::CUDAStream side_;
+  // Of all records: one is replayed at a time, and nothing outlives the next.
+  const c10::MempoolId_t pool_;
   std::map<std::string, Record> records_;
 };
 

@@ -3,7 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "worker/engine/device/bilinear.h"
 
 namespace dasm {
 namespace {
@@ -129,10 +134,15 @@ at::Tensor Crop(const at::Tensor& images, const AugmentationDraw& draw) {
   const int64_t margin_x = RoundedShare(kCropRatio, width);
   const at::Tensor padded =
       at::constant_pad_nd(images, {margin_x, margin_x, margin_y, margin_y}, 0);
-  if (draw.size() == 1) {
+  if (draw.size() == 1 && draw.shift_y.is_cpu()) {
     return padded
         .narrow(2, margin_y + draw.shift_y.const_data_ptr<int64_t>()[0], height)
         .narrow(3, margin_x + draw.shift_x.const_data_ptr<int64_t>()[0], width);
+  }
+  if (draw.size() == 1) {
+    return padded
+        .index_select(2, draw.shift_y + margin_y + Range(height, images))
+        .index_select(3, draw.shift_x + margin_x + Range(width, images));
   }
   const at::Tensor rows = PerImage(draw.shift_y + margin_y, images) +
                           Range(height, images).view({1, 1, -1, 1});
@@ -175,8 +185,7 @@ at::Tensor SampleAffine(const at::Tensor& images, const at::Tensor& xx,
   const at::Tensor y = yx.squeeze(1) * u + yy.squeeze(1) * v;
   const at::Tensor grid = at::stack(at::broadcast_tensors({x, y}), 3)
                               .expand({images.size(0), -1, -1, -1});
-  return at::grid_sampler(images, grid, /*interpolation_mode=*/0,
-                          /*padding_mode=*/0, align_corners);
+  return SampleBilinear(images, grid, align_corners);
 }
 
 at::Tensor Scale(const at::Tensor& images, const AugmentationDraw& draw) {
@@ -211,7 +220,32 @@ at::Tensor ApplyOne(Augmentation operation, const at::Tensor& images,
   return images;
 }
 
+// Tensors of a draw, in the order of the rows of Parameters().
+template <typename Draw>
+auto TensorsOf(Draw& draw) {
+  return std::array{&draw.flip,     &draw.brightness, &draw.saturation,
+                    &draw.contrast, &draw.shift_y,    &draw.shift_x,
+                    &draw.cutout_y, &draw.cutout_x,   &draw.scale_y,
+                    &draw.scale_x,  &draw.angle};
+}
+
 }  // namespace
+
+std::string AugmentationPlan::Key() const {
+  return absl::StrCat(absl::StrJoin(operations, ",",
+                                    [](std::string* out, Augmentation a) {
+                                      absl::StrAppend(out, static_cast<int>(a));
+                                    }),
+                      align_corners ? "c" : "");
+}
+
+at::Tensor AugmentationDraw::Parameters() const {
+  std::vector<at::Tensor> rows;
+  for (const at::Tensor* tensor : TensorsOf(*this)) {
+    rows.push_back(tensor->to(at::kDouble));
+  }
+  return at::stack(rows);
+}
 
 AugmentationDraw AugmentationDraw::Select(
     absl::Span<const int64_t> positions) const {
@@ -221,11 +255,7 @@ AugmentationDraw AugmentationDraw::Select(
   std::copy(positions.begin(), positions.end(),
             index.mutable_data_ptr<int64_t>());
   AugmentationDraw selected = *this;
-  for (at::Tensor* tensor :
-       {&selected.flip, &selected.brightness, &selected.saturation,
-        &selected.contrast, &selected.shift_y, &selected.shift_x,
-        &selected.cutout_y, &selected.cutout_x, &selected.scale_y,
-        &selected.scale_x, &selected.angle}) {
+  for (at::Tensor* tensor : TensorsOf(selected)) {
     *tensor = tensor->index_select(0, index);
   }
   return selected;
@@ -261,6 +291,25 @@ at::Tensor ApplyAugmentation(const at::Tensor& images,
     augmented = ApplyOne(operation, augmented, draw);
   }
   return augmented;
+}
+
+at::Tensor ApplyAugmentation(const at::Tensor& images,
+                             const AugmentationPlan& plan,
+                             const at::Tensor& parameters) {
+  if (plan.operations.empty()) return images;
+  AugmentationDraw draw;
+  static_cast<AugmentationPlan&>(draw) = plan;
+  int64_t row = 0;
+  for (at::Tensor* tensor : TensorsOf(draw)) {
+    *tensor = parameters.select(0, row++);
+  }
+  for (at::Tensor* tensor : {&draw.flip, &draw.shift_y, &draw.shift_x,
+                             &draw.cutout_y, &draw.cutout_x}) {
+    *tensor = tensor->to(at::kLong);
+  }
+  // Aligned as in a draw: the bits of a cosine may depend on that.
+  draw.angle = draw.angle.clone();
+  return ApplyAugmentation(images, draw);
 }
 
 }  // namespace dasm

@@ -18,6 +18,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -38,13 +39,19 @@ struct AugmentationOptions {
   bool align_corners = false;
 };
 
-// What to do with a batch. Tensors are [n] on the host, n = 1 (shared by all
-// images) or the batch; float64 and int64, so that one draw serves every dtype.
-struct AugmentationDraw {
+// Which operators augment a batch.
+struct AugmentationPlan {
   // Applied in this order.
   std::vector<Augmentation> operations;
   bool align_corners = false;
 
+  // Part of the key of a recorded step (step_graph.h).
+  std::string Key() const;
+};
+
+// What to do with a batch. Tensors are [n] on one device, n = 1 (shared by all
+// images) or the batch; float64 and int64, so that one draw serves every dtype.
+struct AugmentationDraw : AugmentationPlan {
   at::Tensor flip;        // int64, 1: mirrored left to right
   at::Tensor brightness;  // added, [-0.5, 0.5)
   at::Tensor saturation;  // factor around the pixel's channel mean, [0, 2)
@@ -60,6 +67,8 @@ struct AugmentationDraw {
   int64_t size() const { return flip.size(0); }
   // The draw for these positions of the batch; itself where shared.
   AugmentationDraw Select(absl::Span<const int64_t> positions) const;
+  // All of the tensors in one, float64 [11, n]: an input of a recorded step.
+  at::Tensor Parameters() const;
 };
 
 // Parameters per image: the operation from stream.At(a, b, 0), image i's
@@ -79,6 +88,11 @@ AugmentationDraw DrawSharedAugmentation(const AugmentationOptions& options,
 // number of times). `draw.size()` is 1 or images.size(0).
 at::Tensor ApplyAugmentation(const at::Tensor& images,
                              const AugmentationDraw& draw);
+// The same with the Parameters() of a draw, or some columns of them. Where they
+// lie on a device, so does all that is computed.
+at::Tensor ApplyAugmentation(const at::Tensor& images,
+                             const AugmentationPlan& plan,
+                             const at::Tensor& parameters);
 
 }  // namespace dasm
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -292,6 +293,39 @@ TEST(Augmentation, SharedDrawTreatsEveryImageAlike) {
     for (int64_t i = 0; i < 5; ++i) EXPECT_TRUE(many[i].equal(alone[0]));
     EXPECT_EQ(draw.Select({3, 4}).size(), 1);
   }
+}
+
+TEST(Augmentation, ParametersInOneTensorGiveTheBitsOfTheDraw) {
+  const at::Tensor images = Images(6);
+  for (auto flavour : {AugmentationFlavour::kDsa, AugmentationFlavour::kIdc}) {
+    for (uint32_t a = 0; a < 12; ++a) {
+      const RandomStream stream(5, "test");
+      const AugmentationDraw own =
+          DrawAugmentation({flavour, kEvery}, stream, a, 0, 6, kShape);
+      EXPECT_TRUE(ApplyAugmentation(images, own, own.Parameters())
+                      .equal(ApplyAugmentation(images, own)));
+      // Of the images 2 .. 4 alone.
+      EXPECT_TRUE(ApplyAugmentation(images.narrow(0, 2, 3), own,
+                                    own.Parameters().narrow(1, 2, 3))
+                      .equal(ApplyAugmentation(images, own).narrow(0, 2, 3)));
+      const AugmentationDraw shared =
+          DrawSharedAugmentation({flavour, kEvery}, stream, a, 0, 0, kShape);
+      EXPECT_TRUE(ApplyAugmentation(images, shared, shared.Parameters())
+                      .equal(ApplyAugmentation(images, shared)));
+    }
+  }
+}
+
+TEST(AugmentationPlan, KeyTellsOperationsTheirOrderAndCornersApart) {
+  std::set<std::string> keys;
+  for (bool corners : {false, true}) {
+    for (const std::vector<Augmentation>& operations :
+         std::vector<std::vector<Augmentation>>{
+             {}, {kColor}, {kCrop}, {kColor, kCrop}, {kCrop, kColor}}) {
+      keys.insert(AugmentationPlan{operations, corners}.Key());
+    }
+  }
+  EXPECT_EQ(keys.size(), 10);
 }
 
 class AugmentationGradient : public ::testing::TestWithParam<Augmentation> {};

@@ -29,16 +29,22 @@ CutMixDraw DrawCutMix(double probability, const RandomStream& stream,
   return draw;
 }
 
+at::Tensor CutMixDraw::Box(ImageShape shape) const {
+  const at::Tensor box =
+      at::zeros({1, 1, shape.height, shape.width}, at::kBool);
+  box.narrow(2, top, bottom - top).narrow(3, left, right - left).fill_(true);
+  return box;
+}
+
+at::Tensor CutMixDraw::Weights() const {
+  return at::tensor(
+      {static_cast<float>(own_weight), static_cast<float>(1 - own_weight)},
+      at::kFloat);
+}
+
 at::Tensor ApplyCutMix(const at::Tensor& images, const at::Tensor& partners,
-                       const CutMixDraw& draw) {
-  if (!draw.active) return images;
-  const auto box = [&draw](const at::Tensor& tensor) {
-    return tensor.narrow(2, draw.top, draw.bottom - draw.top)
-        .narrow(3, draw.left, draw.right - draw.left);
-  };
-  at::Tensor mixed = images.clone(at::MemoryFormat::Contiguous);
-  box(mixed).copy_(box(partners));
-  return mixed;
+                       const at::Tensor& box) {
+  return at::where(box, partners, images).contiguous();
 }
 
 }  // namespace dasm

@@ -24,6 +24,11 @@ struct CutMixDraw {
   int right = 0;
   // Weight of an image's own label; 1 - weight is the partner's.
   double own_weight = 1;
+
+  // As inputs of a recorded step (step_graph.h), on the host: bool
+  // [1, 1, H, W], true in the box; f32 [2], the weights of both labels.
+  at::Tensor Box(ImageShape shape) const;
+  at::Tensor Weights() const;
 };
 
 // From stream.At(a, b): active with `probability`; lambda ~ Beta(1, 1), a box
@@ -31,9 +36,10 @@ struct CutMixDraw {
 CutMixDraw DrawCutMix(double probability, const RandomStream& stream,
                       uint32_t a, uint32_t b, int64_t batch, ImageShape shape);
 
-// `images` with the box of `partners`, both [n, C, H, W] and already augmented.
+// `images` with the `box` of `partners`, both [n, C, H, W] and already
+// augmented.
 at::Tensor ApplyCutMix(const at::Tensor& images, const at::Tensor& partners,
-                       const CutMixDraw& draw);
+                       const at::Tensor& box);
 
 }  // namespace dasm
 

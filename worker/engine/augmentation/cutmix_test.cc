@@ -62,14 +62,18 @@ TEST(CutMix, PastesThePartnersBox) {
 
   const at::Tensor partners =
       images.index_select(0, at::tensor(draw.partner, at::kLong));
-  const at::Tensor mixed = ApplyCutMix(images, partners, draw);
+  const at::Tensor mixed = ApplyCutMix(images, partners, draw.Box(kShape));
   at::Tensor inside = at::zeros({16, 12}, at::kBool);
   inside.narrow(0, draw.top, draw.bottom - draw.top)
       .narrow(1, draw.left, draw.right - draw.left)
       .fill_(true);
   EXPECT_TRUE(mixed.equal(at::where(inside, partners, images)));
   EXPECT_TRUE(images.equal(TestTensor({4, 3, 16, 12})));
-  EXPECT_TRUE(ApplyCutMix(images, partners, CutMixDraw()).equal(images));
+  EXPECT_TRUE(
+      ApplyCutMix(images, partners, CutMixDraw().Box(kShape)).equal(images));
+  const at::Tensor weights = draw.Weights();
+  EXPECT_FLOAT_EQ(weights[0].item<float>(), draw.own_weight);
+  EXPECT_FLOAT_EQ(weights[1].item<float>(), 1 - draw.own_weight);
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "worker/engine/device/step_graph.h"
+
 namespace dasm {
 namespace {
 
@@ -26,10 +28,7 @@ DeviceImages::DeviceImages(const ImageSource* source, at::Device device)
 }
 
 at::Tensor DeviceImages::Normalised(absl::Span<const int64_t> indices) const {
-  at::Tensor chosen =
-      at::empty({static_cast<int64_t>(indices.size())}, at::kLong);
-  std::copy(indices.begin(), indices.end(), chosen.mutable_data_ptr<int64_t>());
-  return images_.index_select(0, chosen.to(images_.device()));
+  return images_.index_select(0, UploadIndices(indices, images_.device()));
 }
 
 }  // namespace dasm

@@ -155,6 +155,20 @@ at::Tensor ByteImages::Normalised(absl::Span<const int64_t> indices) const {
   return Gather(indices, normalised_);
 }
 
+at::Tensor ByteImages::AllBytes() const {
+  return at::from_blob(const_cast<uint8_t*>(bytes_),
+                       {size(), shape_.channels, shape_.height, shape_.width},
+                       at::kByte);
+}
+
+at::Tensor ByteImages::NormalisedTables() const {
+  std::vector<at::Tensor> tables;
+  for (const std::vector<float>& table : normalised_) {
+    tables.push_back(at::tensor(table, at::kFloat));
+  }
+  return at::stack(tables);
+}
+
 at::Tensor ByteImages::Pixels(absl::Span<const int64_t> indices) const {
   return Gather(indices, pixels_);
 }

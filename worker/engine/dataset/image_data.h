@@ -40,6 +40,9 @@ class ByteImages final : public ImageSource {
     return {bytes_ + index * shape_.elements(),
             static_cast<size_t>(shape_.elements())};
   }
+  // What Normalised looks up: u8 [M, C, H, W], which borrows, and f32 [C, 256].
+  at::Tensor AllBytes() const;
+  at::Tensor NormalisedTables() const;
   // [n, C, H, W] fp32 in [0, 1].
   at::Tensor Pixels(absl::Span<const int64_t> indices) const;
 

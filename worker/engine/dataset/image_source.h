@@ -1,5 +1,6 @@
 // Labelled images that a network is trained or tested on, gathered by index.
-// Results are on the host; who computes elsewhere moves them.
+// Images come from where they lie, the host or a device, targets from the host;
+// who computes elsewhere moves them.
 #ifndef DASM_WORKER_ENGINE_DATASET_IMAGE_SOURCE_H_
 #define DASM_WORKER_ENGINE_DATASET_IMAGE_SOURCE_H_
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "gtest/gtest.h"
+#include "worker/engine/dataset/image_data.h"
 #include "worker/engine/device/resident_images.h"
 
 namespace dasm {
@@ -47,8 +48,20 @@ TEST(ResidentImages, GivesWhatItsTablesSay) {
       bytes.index_select(0, at::tensor({3, 1}, at::kLong))
           .to(at::kFloat)
           .div(255.0f)));
-  EXPECT_TRUE(
-      images.device_labels().equal(at::tensor({0, 1, 0, 1}, at::kLong)));
+}
+
+TEST(ResidentImages, OfABlobsBytesHaveTheBitsOfTheHostsBatches) {
+  const at::Tensor bytes =
+      at::randint(0, 256, {5, 3, 4, 4}, at::TensorOptions(at::kByte));
+  const std::vector<int64_t> labels = {0, 1, 0, 1, 2};
+  const ByteImages host(bytes.const_data_ptr<uint8_t>(), {3, 4, 4}, labels,
+                        {{0.49, 0.48, 0.44}, {0.24, 0.24, 0.26}});
+  const ResidentImages resident(host.AllBytes(), host.NormalisedTables(),
+                                labels, at::kCPU);
+  const std::vector<int64_t> rows = {4, 0, 4, 2};
+  EXPECT_TRUE(resident.Normalised(rows).equal(host.Normalised(rows)));
+  EXPECT_TRUE(resident.Targets(rows).equal(host.Targets(rows)));
+  EXPECT_EQ(MakeResident(&host, at::kCPU), nullptr);
 }
 
 }  // namespace

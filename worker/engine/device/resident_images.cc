@@ -2,12 +2,19 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <utility>
 
+#include "worker/engine/dataset/device_images.h"
+#include "worker/engine/dataset/image_data.h"
 #include "worker/engine/device/device_ops.h"
+#include "worker/engine/device/step_graph.h"
 
 namespace dasm {
+namespace {
+
+constexpr int64_t kMaxBytes = int64_t{8} << 30;
+
+}  // namespace
 
 ResidentImages::ResidentImages(const at::Tensor& bytes,
                                const at::Tensor& tables,
@@ -20,10 +27,6 @@ ResidentImages::ResidentImages(const at::Tensor& bytes,
                   tables_.size(0) == bytes_.size(1) && tables_.size(1) == 256 &&
                   bytes_.size(0) == static_cast<int64_t>(labels_.size()),
               "expected bytes [M, C, H, W], tables [C, 256] and M labels");
-  device_labels_ = at::empty({bytes_.size(0)}, at::kLong);
-  std::copy(labels_.begin(), labels_.end(),
-            device_labels_.mutable_data_ptr<int64_t>());
-  device_labels_ = device_labels_.to(device);
 }
 
 ImageShape ResidentImages::shape() const {
@@ -32,14 +35,20 @@ ImageShape ResidentImages::shape() const {
 }
 
 at::Tensor ResidentImages::Normalised(absl::Span<const int64_t> indices) const {
-  at::Tensor rows =
-      at::empty({static_cast<int64_t>(indices.size())}, at::kLong);
-  std::copy(indices.begin(), indices.end(), rows.mutable_data_ptr<int64_t>());
-  return Gather(rows.to(bytes_.device()));
+  return GatherBytes(bytes_, tables_, UploadIndices(indices, bytes_.device()));
 }
 
-at::Tensor ResidentImages::Gather(const at::Tensor& indices) const {
-  return GatherBytes(bytes_, tables_, indices);
+std::unique_ptr<ImageSource> MakeResident(const ImageSource* source,
+                                          at::Device device) {
+  if (device.is_cpu()) return nullptr;
+  const auto* bytes = dynamic_cast<const ByteImages*>(source);
+  const int64_t element = bytes != nullptr ? 1 : sizeof(float);
+  if (source->size() * source->shape().elements() * element > kMaxBytes) {
+    return nullptr;
+  }
+  if (bytes == nullptr) return std::make_unique<DeviceImages>(source, device);
+  return std::make_unique<ResidentImages>(
+      bytes->AllBytes(), bytes->NormalisedTables(), source->labels(), device);
 }
 
 }  // namespace dasm

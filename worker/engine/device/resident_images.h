@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "worker/engine/dataset/image_source.h"
@@ -26,17 +27,18 @@ class ResidentImages final : public ImageSource {
   const std::vector<int64_t>& labels() const override { return labels_; }
   // On the device.
   at::Tensor Normalised(absl::Span<const int64_t> indices) const override;
-  // The same with indices on the device: what a recorded step calls.
-  at::Tensor Gather(const at::Tensor& indices) const;
-  // [M] on the device.
-  const at::Tensor& device_labels() const { return device_labels_; }
 
  private:
   at::Tensor bytes_;
   at::Tensor tables_;
-  at::Tensor device_labels_;
   std::vector<int64_t> labels_;
 };
+
+// The images of `source`, which it borrows, in the memory of `device`: as bytes
+// where it has bytes, else as fp32. Null on the CPU, and where they would take
+// more than 8 GiB: who asks goes on with `source`.
+std::unique_ptr<ImageSource> MakeResident(const ImageSource* source,
+                                          at::Device device);
 
 }  // namespace dasm
 

@@ -8,8 +8,11 @@
 //   - without a look at a value on the host (.item(), .cpu(), a branch on it)
 //     and without a host tensor made inside: what changes from call to call is
 //     an input
-//   - of fixed shapes under one key; whatever decides which operators run (the
-//     list of augmentations, a batch's size) belongs into the key
+//   - decided by its key and the shapes and types of its inputs alone: whatever
+//     else chooses operators or is a number in them (the list of augmentations,
+//     a batch's size) belongs into the key, but for the network: a graph serves
+//     one task with one network
+//   - owning what it refers to, or referring to what outlives the graph
 //   - using torch::autograd::grad, not backward(): leaves made inside
 // Threads: one object a thread that runs a task.
 #ifndef DASM_WORKER_ENGINE_DEVICE_STEP_GRAPH_H_
@@ -17,10 +20,13 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "absl/types/span.h"
 
 namespace dasm {
 
@@ -31,9 +37,9 @@ class StepGraph {
 
   virtual ~StepGraph() = default;
 
-  // step(inputs), every input first moved to the device. The results may be
-  // overwritten by the next Run of the same key: take or copy what is needed
-  // before. Exceptions of the step pass through.
+  // step(inputs), every input first moved to the device; nothing waits for it.
+  // The next Run, of whatever key, may overwrite the results: take or copy what
+  // is needed before. Exceptions of the step pass through.
   virtual Tensors Run(const std::string& key, const Tensors& inputs,
                       const Step& step) = 0;
   // How many keys are replayed, and how many could not be recorded.
@@ -54,6 +60,22 @@ class EagerStepGraph final : public StepGraph {
 
 // The installed plug-in's for its devices, else an eager one.
 std::unique_ptr<StepGraph> MakeStepGraph(at::Device device);
+
+// graph->Run, or an eager one's where `graph` is null.
+StepGraph::Tensors RunStep(StepGraph* graph, at::Device device,
+                           const std::string& key,
+                           const StepGraph::Tensors& inputs,
+                           const StepGraph::Step& step);
+
+// What is recorded once: the key with the shapes and types of the inputs.
+std::string RecordKey(const std::string& key, const StepGraph::Tensors& inputs);
+
+// `tensor` on `device`. Unlike Tensor::to, the host does not wait until what is
+// queued there is done; `tensor` may be changed or freed at once. From host
+// memory that is not pinned, as all of ours.
+at::Tensor Upload(const at::Tensor& tensor, at::Device device);
+// int64 [n].
+at::Tensor UploadIndices(absl::Span<const int64_t> indices, at::Device device);
 
 }  // namespace dasm
 

@@ -38,12 +38,16 @@ bool IsMatched(Layers layers, int64_t dimensions) {
   return false;
 }
 
+bool IsCompared(Distance distance, int64_t dimensions) {
+  return distance != Distance::kCosine || dimensions >= 2;
+}
+
 at::Tensor GradientDistance(Distance distance, const std::vector<at::Tensor>& a,
                             const std::vector<at::Tensor>& b) {
   TORCH_CHECK(a.size() == b.size(), "gradient lists of different lengths");
   at::Tensor sum;
   for (size_t i = 0; i < a.size(); ++i) {
-    if (distance == Distance::kCosine && a[i].dim() < 2) continue;
+    if (!IsCompared(distance, a[i].dim())) continue;
     const at::Tensor one = TensorDistance(distance, a[i], b[i]);
     sum = sum.defined() ? sum + one : one;
   }

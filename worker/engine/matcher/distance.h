@@ -11,14 +11,17 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "common/spec/job_spec.h"
 
 namespace dasm {
 
-// Whether the gradient of a parameter of this many dimensions is compared.
+// Whether the gradient of a parameter of this many dimensions is matched...
 bool IsMatched(Layers layers, int64_t dimensions);
+// ... and whether the distance depends on it then.
+bool IsCompared(Distance distance, int64_t dimensions);
 
 // A scalar, differentiable with respect to `a`. Equal numbers of tensors, of
 // equal shapes.

@@ -7,31 +7,40 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "worker/engine/matcher/distance.h"
 
 namespace dasm {
 namespace {
 
-// One after another into `row`; what nothing depends on is 0.
-void StoreFlat(const std::vector<at::Tensor>& tensors, const at::Tensor& row) {
-  int64_t at = 0;
-  for (const at::Tensor& tensor : tensors) {
-    row.narrow(0, at, tensor.numel()).copy_(tensor.flatten());
-    at += tensor.numel();
-  }
+// Inputs of steps, in this order; what follows is said by each.
+enum Input : size_t {
+  kParameters,
+  kLabel,         // [1]
+  kAugmentation,  // of AugmentationDraw::Parameters
+  kStored,
+  kRows,   // of `stored` that are decoded; none: all
+  kTiles,  // of what is decoded; none: all
+  kMean,   // [1, C, 1, 1]
+  kStd,
+};
+
+at::Tensor IndexTensor(absl::Span<const int64_t> values) {
+  return UploadIndices(values, at::kCPU);
 }
 
-at::Tensor IndexTensor(absl::Span<const int64_t> values, at::Device device) {
-  return at::tensor(at::ArrayRef<int64_t>(values.data(), values.size()),
-                    at::kLong)
-      .to(device);
+at::Tensor Flat(const std::vector<at::Tensor>& tensors) {
+  std::vector<at::Tensor> flat;
+  for (const at::Tensor& tensor : tensors) flat.push_back(tensor.flatten());
+  return at::cat(flat);
 }
 
 }  // namespace
 
-GradientMatcher::GradientMatcher(const Network* network, Options options)
-    : network_(network), options_(std::move(options)) {
+GradientMatcher::GradientMatcher(const Network* network, Options options,
+                                 StepGraph* graph)
+    : network_(network), options_(std::move(options)), graph_(graph) {
   for (const auto& entry : network->parameters().entries()) {
     matched_.push_back(IsMatched(options_.layers, entry.shape.size()));
     if (matched_.back()) matched_size_ += entry.size;
@@ -50,11 +59,10 @@ std::vector<at::Tensor> GradientMatcher::Leaves(
 
 std::vector<at::Tensor> GradientMatcher::ParameterGradient(
     const std::vector<at::Tensor>& slices, const at::Tensor& images,
-    int64_t label, int64_t whole, bool create_graph) const {
+    const at::Tensor& label, int64_t whole, bool create_graph) const {
   const at::Tensor logits =
       network_->Forward(slices, images, BufferMode::kTrain);
-  const at::Tensor labels =
-      at::full({images.size(0)}, label, logits.options().dtype(at::kLong));
+  const at::Tensor labels = label.expand({images.size(0)}).contiguous();
   const at::Tensor loss =
       images.size(0) == whole
           ? at::cross_entropy_loss(logits, labels)
@@ -68,54 +76,126 @@ std::vector<at::Tensor> GradientMatcher::ParameterGradient(
                                /*retain_graph=*/create_graph, create_graph);
 }
 
-at::Tensor GradientMatcher::SyntheticImages(
-    const at::Tensor& stored, absl::Span<const int64_t> decoded,
-    const AugmentationDraw& augmentation) const {
-  at::Tensor images;
-  if (decoded.empty()) {
-    images = options_.formation.Decode(stored);
-  } else {
-    // Tile t of stored image i is decoded image t * n + i: only the stored
-    // images that are asked for are decoded.
-    const int64_t n = stored.size(0);
-    std::vector<int64_t> rows(decoded.begin(), decoded.end());
-    for (int64_t& row : rows) row %= n;
-    std::sort(rows.begin(), rows.end());
-    rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
-    const auto used = static_cast<int64_t>(rows.size());
-    std::vector<int64_t> tiles(decoded.begin(), decoded.end());
-    for (int64_t& tile : tiles) {
-      const int64_t row =
-          std::lower_bound(rows.begin(), rows.end(), tile % n) - rows.begin();
-      tile = tile / n * used + row;
-    }
-    const at::Tensor some =
-        used == n ? stored
-                  : stored.index_select(0, IndexTensor(rows, stored.device()));
-    images = options_.formation.Decode(some).index_select(
-        0, IndexTensor(tiles, stored.device()));
+StepGraph::Tensors GradientMatcher::Inputs(
+    const at::Tensor& parameters, const ClassBatch& batch,
+    absl::Span<const int64_t> decoded) const {
+  const auto channels = [&](const std::vector<double>& values) {
+    return at::tensor(values, at::kDouble)
+        .to(parameters.scalar_type())
+        .view({1, -1, 1, 1});
+  };
+  // Tile t of stored image i is decoded image t * n + i: only the stored images
+  // that are asked for are decoded.
+  const int64_t n = batch.stored.size(0);
+  std::vector<int64_t> rows(decoded.begin(), decoded.end());
+  for (int64_t& row : rows) row %= n;
+  std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  const auto used = static_cast<int64_t>(rows.size());
+  std::vector<int64_t> tiles(decoded.begin(), decoded.end());
+  for (int64_t& tile : tiles) {
+    const int64_t row =
+        std::lower_bound(rows.begin(), rows.end(), tile % n) - rows.begin();
+    tile = tile / n * used + row;
   }
-  return ApplyAugmentation(options_.normalization.Apply(images), augmentation);
+  if (used == n) rows.clear();
+  return {parameters,
+          at::full({1}, batch.label, at::kLong),
+          batch.augmentation->Parameters(),
+          batch.stored.detach(),
+          IndexTensor(rows),
+          IndexTensor(tiles),
+          channels(options_.normalization.mean),
+          channels(options_.normalization.std)};
+}
+
+at::Tensor GradientMatcher::SyntheticImages(
+    const AugmentationPlan& augmentation, const StepGraph::Tensors& inputs,
+    const at::Tensor& stored) const {
+  const at::Tensor& rows = inputs[kRows];
+  const at::Tensor& tiles = inputs[kTiles];
+  at::Tensor images = options_.formation.Decode(
+      rows.numel() == 0 ? stored : stored.index_select(0, rows));
+  if (tiles.numel() > 0) images = images.index_select(0, tiles);
+  return ApplyAugmentation((images - inputs[kMean]) / inputs[kStd],
+                           augmentation, inputs[kAugmentation]);
+}
+
+template <typename Step, typename... More>
+StepGraph::Tensors GradientMatcher::Run(absl::string_view name,
+                                        const ClassBatch& batch,
+                                        const StepGraph::Tensors& inputs,
+                                        Step step, More... more) const {
+  const AugmentationPlan& plan = *batch.augmentation;
+  return RunStep(
+      graph_, inputs[kParameters].device(),
+      absl::StrCat("match ", name, " ", more..., " ", plan.Key()), inputs,
+      [matcher = *this, plan, step, more...](const StepGraph::Tensors& in) {
+        return (matcher.*step)(plan, in, more...);
+      });
+}
+
+StepGraph::Tensors GradientMatcher::MatchStep(
+    const AugmentationPlan& augmentation, const StepGraph::Tensors& in) const {
+  const at::Tensor& real = in.back();
+  const std::vector<at::Tensor> slices = Leaves(in[kParameters]);
+  const std::vector<at::Tensor> target = ParameterGradient(
+      slices, ApplyAugmentation(real, augmentation, in[kAugmentation]),
+      in[kLabel], real.size(0), /*create_graph=*/false);
+
+  const at::Tensor stored = in[kStored].detach().requires_grad_();
+  const at::Tensor images = SyntheticImages(augmentation, in, stored);
+  const std::vector<at::Tensor> synthetic = ParameterGradient(
+      slices, images, in[kLabel], images.size(0), /*create_graph=*/true);
+  const at::Tensor distance =
+      GradientDistance(options_.distance, synthetic, target);
+  return {torch::autograd::grad({distance}, {stored})[0], distance.detach()};
+}
+
+StepGraph::Tensors GradientMatcher::RealStep(
+    const AugmentationPlan& augmentation, const StepGraph::Tensors& in,
+    int64_t whole) const {
+  return {Flat(ParameterGradient(
+      Leaves(in[kParameters]),
+      ApplyAugmentation(in.back(), augmentation, in[kAugmentation]), in[kLabel],
+      whole, /*create_graph=*/false))};
+}
+
+StepGraph::Tensors GradientMatcher::SyntheticStep(
+    const AugmentationPlan& augmentation, const StepGraph::Tensors& in,
+    int64_t whole) const {
+  return {Flat(ParameterGradient(Leaves(in[kParameters]),
+                                 SyntheticImages(augmentation, in, in[kStored]),
+                                 in[kLabel], whole, /*create_graph=*/false))};
+}
+
+StepGraph::Tensors GradientMatcher::ProductStep(
+    const AugmentationPlan& augmentation, const StepGraph::Tensors& in,
+    int64_t whole) const {
+  const at::Tensor stored = in[kStored].detach().requires_grad_();
+  const std::vector<at::Tensor> gradient = ParameterGradient(
+      Leaves(in[kParameters]), SyntheticImages(augmentation, in, stored),
+      in[kLabel], whole, /*create_graph=*/true);
+  at::Tensor product;
+  int64_t at = 0;
+  for (const at::Tensor& one : gradient) {
+    const at::Tensor along =
+        in.back().narrow(0, at, one.numel()).view(one.sizes());
+    at += one.numel();
+    if (!IsCompared(options_.distance, one.dim())) continue;
+    const at::Tensor sum = (one * along).sum();
+    product = product.defined() ? product + sum : sum;
+  }
+  return {torch::autograd::grad({product}, {stored})[0].flatten()};
 }
 
 ClassMatch GradientMatcher::Match(const at::Tensor& parameters,
                                   const ClassBatch& batch) const {
-  const std::vector<at::Tensor> slices = Leaves(parameters);
-  const std::vector<at::Tensor> target = ParameterGradient(
-      slices, ApplyAugmentation(batch.real, *batch.augmentation), batch.label,
-      batch.real.size(0), /*create_graph=*/false);
-
-  const at::Tensor stored = batch.stored.detach().requires_grad_();
-  const at::Tensor images =
-      SyntheticImages(stored, batch.decoded, *batch.augmentation);
-  const std::vector<at::Tensor> synthetic = ParameterGradient(
-      slices, images, batch.label, images.size(0), /*create_graph=*/true);
-  const at::Tensor distance =
-      GradientDistance(options_.distance, synthetic, target);
-  ClassMatch match;
-  match.gradient = torch::autograd::grad({distance}, {stored})[0];
-  match.distance = distance.detach();
-  return match;
+  StepGraph::Tensors inputs = Inputs(parameters, batch, batch.decoded);
+  inputs.push_back(batch.real);
+  const StepGraph::Tensors results =
+      Run("whole", batch, inputs, &GradientMatcher::MatchStep);
+  return {.distance = results[1], .gradient = results[0]};
 }
 
 absl::StatusOr<ClassMatch> GradientMatcher::MatchInParts(
@@ -141,7 +221,9 @@ absl::StatusOr<ClassMatch> GradientMatcher::MatchInParts(
     return absl::MakeConstSpan(decoded).subspan(part * micro_batch,
                                                 size_of(part, synthetic_count));
   };
-  const std::vector<at::Tensor> slices = Leaves(parameters);
+  const auto inputs_of = [&](int64_t part) {
+    return Inputs(parameters, batch, decoded_of(part));
+  };
 
   DASM_ASSIGN_OR_RETURN(
       const at::Tensor sums,
@@ -151,63 +233,57 @@ absl::StatusOr<ClassMatch> GradientMatcher::MatchInParts(
           [&](int64_t part, const at::Tensor& row) {
             row.zero_();
             if (const int64_t size = size_of(part, real_count); size > 0) {
-              const at::Tensor images = ApplyAugmentation(
-                  batch.real.narrow(0, part * micro_batch, size),
-                  *batch.augmentation);
-              StoreFlat(ParameterGradient(slices, images, batch.label,
-                                          real_count, /*create_graph=*/false),
-                        row.narrow(0, 0, matched_size_));
+              StepGraph::Tensors inputs = inputs_of(0);
+              inputs.resize(kStored);
+              inputs.push_back(batch.real.narrow(0, part * micro_batch, size));
+              row.narrow(0, 0, matched_size_)
+                  .copy_(Run("real", batch, inputs, &GradientMatcher::RealStep,
+                             real_count)[0]);
             }
             if (size_of(part, synthetic_count) > 0) {
-              const at::Tensor images = SyntheticImages(
-                  stored, decoded_of(part), *batch.augmentation);
-              StoreFlat(
-                  ParameterGradient(slices, images, batch.label,
-                                    synthetic_count, /*create_graph=*/false),
-                  row.narrow(0, matched_size_, matched_size_));
+              row.narrow(0, matched_size_, matched_size_)
+                  .copy_(Run("synthetic", batch, inputs_of(part),
+                             &GradientMatcher::SyntheticStep,
+                             synthetic_count)[0]);
             }
           }));
 
   std::vector<at::Tensor> target;
   std::vector<at::Tensor> synthetic;
   int64_t at = 0;
-  for (size_t i = 0; i < slices.size(); ++i) {
+  const auto& entries = network_->parameters().entries();
+  for (size_t i = 0; i < entries.size(); ++i) {
     if (!matched_[i]) continue;
-    const int64_t size = slices[i].numel();
-    target.push_back(sums.narrow(0, at, size).view(slices[i].sizes()));
+    const int64_t size = entries[i].size;
+    target.push_back(sums.narrow(0, at, size).view(entries[i].shape));
     synthetic.push_back(sums.narrow(0, matched_size_ + at, size)
-                            .view(slices[i].sizes())
+                            .view(entries[i].shape)
                             .detach()
                             .requires_grad_());
     at += size;
   }
   const at::Tensor distance =
       GradientDistance(options_.distance, synthetic, target);
-  const std::vector<at::Tensor> along = torch::autograd::grad(
+  std::vector<at::Tensor> along = torch::autograd::grad(
       {distance}, synthetic, {}, c10::nullopt, /*create_graph=*/false,
       /*allow_unused=*/true);
+  for (size_t i = 0; i < along.size(); ++i) {
+    if (!along[i].defined()) along[i] = at::zeros_like(synthetic[i]);
+  }
+  const at::Tensor flat_along = Flat(along);
 
   ClassMatch match;
   match.distance = distance.detach();
   DASM_ASSIGN_OR_RETURN(
-      match.gradient,
-      runner.Sum(
-          parts_of(synthetic_count), stored.numel(), parameters.scalar_type(),
-          [&](int64_t part, const at::Tensor& row) {
-            const at::Tensor pixels = stored.detach().requires_grad_();
-            const at::Tensor images =
-                SyntheticImages(pixels, decoded_of(part), *batch.augmentation);
-            const std::vector<at::Tensor> gradient =
-                ParameterGradient(slices, images, batch.label, synthetic_count,
-                                  /*create_graph=*/true);
-            at::Tensor product;
-            for (size_t i = 0; i < gradient.size(); ++i) {
-              if (!along[i].defined()) continue;
-              const at::Tensor one = (gradient[i] * along[i]).sum();
-              product = product.defined() ? product + one : one;
-            }
-            row.copy_(torch::autograd::grad({product}, {pixels})[0].flatten());
-          }));
+      match.gradient, runner.Sum(parts_of(synthetic_count), stored.numel(),
+                                 parameters.scalar_type(),
+                                 [&](int64_t part, const at::Tensor& row) {
+                                   StepGraph::Tensors inputs = inputs_of(part);
+                                   inputs.push_back(flat_along);
+                                   row.copy_(Run("product", batch, inputs,
+                                                 &GradientMatcher::ProductStep,
+                                                 synthetic_count)[0]);
+                                 }));
   match.gradient = match.gradient.view(stored.sizes());
   return match;
 }

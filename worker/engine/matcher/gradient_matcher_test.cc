@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "worker/collective/process_gang_for_tests.h"
 #include "worker/collective/single_process_collective.h"
+#include "worker/engine/device/step_graph_for_tests.h"
 #include "worker/engine/matcher/distance.h"
 #include "worker/engine/shard/gang_for_tests.h"
 
@@ -248,6 +250,39 @@ TEST_F(GradientMatcherTest, PartsOfAFastReductionAreWithinTheirTolerance) {
     EXPECT_LT((shared->gradient - alone.gradient).norm().item<double>(),
               1e-5 * alone.gradient.norm().item<double>());
   });
+}
+
+TEST_F(GradientMatcherTest, RecordedStepsHaveTheBitsOfCalledOnes) {
+  SingleProcessCollective single;
+  const ShardRunner runner(&single, at::kCPU);
+  const std::vector<std::vector<int64_t>> choices = {{}, {1, 3, 5}, {0, 1, 2}};
+  for (bool parts : {false, true}) {
+    ReplayCounts counts;
+    ReplayingStepGraph graph(&counts);
+    const GradientMatcher recorded(network_.get(), options_, &graph);
+    const GradientMatcher called(network_.get(), options_);
+    const HostReadCounter counter;
+    for (int step = 0; step < 9; ++step) {
+      batch_.label = step % kClasses;
+      batch_.real = Pixels(6, step);
+      batch_.decoded = choices[step / kClasses];
+      const auto match = [&](const GradientMatcher& matcher) {
+        return parts ? *matcher.MatchInParts(parameters_, batch_, 4, runner)
+                     : matcher.Match(parameters_, batch_);
+      };
+      const ClassMatch expected = match(called);
+      const ClassMatch got = match(recorded);
+      EXPECT_EQ(counter.reads(), 0);
+      ASSERT_EQ(std::memcmp(got.gradient.const_data_ptr(),
+                            expected.gradient.const_data_ptr(),
+                            expected.gradient.nbytes()),
+                0)
+          << step;
+      ASSERT_EQ(*got.distance.const_data_ptr<double>(),
+                *expected.distance.const_data_ptr<double>());
+    }
+    EXPECT_GT(counts.runs, counts.records);
+  }
 }
 
 TEST_F(GradientMatcherTest, BatchNormHasNoParts) {

@@ -12,10 +12,6 @@ namespace {
 // So little that memory does not grow with the number of steps.
 constexpr int64_t kExchangeBytes = int64_t{8} << 20;
 
-at::Tensor IndexTensor(const std::vector<int64_t>& indices, at::Device device) {
-  return at::tensor(at::ArrayRef<int64_t>(indices), at::kLong).to(device);
-}
-
 // Rows of gradients on their way from their owners to the sum of each image;
 // exchanged together, added in the order in which they were given.
 class RowExchange {
@@ -72,8 +68,9 @@ struct TrajectoryMatcher::Walk {
   at::Tensor end;                  // theta_N
 };
 
-TrajectoryMatcher::TrajectoryMatcher(const Network* network, Options options)
-    : network_(network), options_(options) {}
+TrajectoryMatcher::TrajectoryMatcher(const Network* network, Options options,
+                                     StepGraph* graph)
+    : network_(network), options_(options), graph_(graph) {}
 
 InnerBatch TrajectoryMatcher::BatchOf(const StudentPath& path, size_t step,
                                       const at::Tensor& indices) const {
@@ -92,12 +89,12 @@ absl::StatusOr<TrajectoryMatcher::Walk> TrajectoryMatcher::WalkForward(
   walk.end = path.start.detach();
   for (size_t i = 0; i < path.batches.size(); ++i) {
     const at::Tensor indices =
-        IndexTensor(path.batches[i], path.images.device());
+        UploadIndices(path.batches[i], path.images.device());
     InnerGraph graph;
     DASM_ASSIGN_OR_RETURN(
         const InnerGradient step,
         GradientOf(*network_, walk.end, BatchOf(path, i, indices), runner,
-                   keep ? &graph : nullptr));
+                   keep ? &graph : nullptr, graph_));
     if (come_back) {
       walk.indices.push_back(indices);
       walk.thetas.push_back(walk.end);
@@ -143,7 +140,7 @@ absl::StatusOr<PathGradient> TrajectoryMatcher::Match(
         AdjointOf(*network_, walk.thetas[i], BatchOf(path, i, walk.indices[i]),
                   lambda, runner,
                   needed ? ByParameters::kWanted : ByParameters::kNot,
-                  walk.graphs.empty() ? nullptr : &walk.graphs[i]));
+                  walk.graphs.empty() ? nullptr : &walk.graphs[i], graph_));
     result.step_size.sub_(adjoint.product.to(at::kDouble));
     at::Tensor rows = adjoint.image_rows.flatten(1);
     if (soft) rows = at::cat({rows, adjoint.label_rows}, 1);

@@ -22,7 +22,8 @@
 // ranks.
 //
 // Shapes: P parameters, M images; float32 or float64, that of `start`.
-// Errors: those of the collective. Threads: const methods are thread-safe.
+// Errors: those of the collective. Threads: const methods are thread-safe
+//   without a graph, and of its thread with one.
 #ifndef DASM_WORKER_ENGINE_MATCHER_TRAJECTORY_MATCHER_H_
 #define DASM_WORKER_ENGINE_MATCHER_TRAJECTORY_MATCHER_H_
 
@@ -34,6 +35,7 @@
 #include "absl/status/statusor.h"
 #include "common/spec/job_spec.h"
 #include "worker/engine/augmentation/augmentation.h"
+#include "worker/engine/device/step_graph.h"
 #include "worker/engine/matcher/matching_loss.h"
 #include "worker/engine/network/network.h"
 #include "worker/engine/shard/inner_batch.h"
@@ -69,8 +71,9 @@ class TrajectoryMatcher {
     ParameterMask mask;
     int64_t group = 0;  // images of a kernel call
   };
-  // Borrows.
-  TrajectoryMatcher(const Network* network, Options options);
+  // Borrows. `graph` null: steps are called.
+  TrajectoryMatcher(const Network* network, Options options,
+                    StepGraph* graph = nullptr);
 
   absl::StatusOr<PathGradient> Match(const StudentPath& path,
                                      const ShardRunner& runner) const;
@@ -88,6 +91,7 @@ class TrajectoryMatcher {
 
   const Network* const network_;
   const Options options_;
+  StepGraph* const graph_;
 };
 
 }  // namespace dasm

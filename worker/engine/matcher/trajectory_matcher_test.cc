@@ -8,6 +8,7 @@
 
 #include "gtest/gtest.h"
 #include "worker/collective/single_process_collective.h"
+#include "worker/engine/device/step_graph_for_tests.h"
 #include "worker/engine/matcher/trajectory_schedule.h"
 #include "worker/engine/network/finite_differences.h"
 #include "worker/engine/shard/gang_for_tests.h"
@@ -303,6 +304,41 @@ TEST(TrajectoryMatcher, ImagesOfNoBatchHaveNoGradient) {
   for (const int64_t row : problem.path.batches[0]) used[row] = true;
   for (int64_t i = 0; i < kImages; ++i) {
     EXPECT_EQ(gradient.images[i].abs().max().item<double>() > 0, used[i]) << i;
+  }
+}
+
+TEST(TrajectoryMatcher, RecordedStepsHaveTheBitsOfCalledOnes) {
+  for (const auto& [soft, norm] :
+       {std::pair(false, Norm::kInstance), std::pair(true, Norm::kInstance),
+        std::pair(true, Norm::kBatch)}) {
+    Case c;
+    c.soft = soft;
+    c.norm = norm;
+    c.augment = true;
+    c.steps = 8;
+    Problem problem = MakeProblem(c);
+    ReplayCounts counts;
+    ReplayingStepGraph graph(&counts);
+    const TrajectoryMatcher matcher(problem.network.get(),
+                                    {Estimator::kStepAdjoint, c.mask, c.group},
+                                    &graph);
+    SingleProcessCollective single;
+    for (int path = 0; path < 2; ++path) {
+      const HostReadCounter counter;
+      const auto recorded =
+          matcher.Match(problem.path, ShardRunner(&single, at::kCPU));
+      EXPECT_EQ(counter.reads(), 0);
+      ASSERT_TRUE(recorded.ok()) << recorded.status();
+      const PathGradient called =
+          Match(problem, c, Estimator::kStepAdjoint, &single);
+      EXPECT_TRUE(recorded->loss.equal(called.loss));
+      EXPECT_TRUE(recorded->images.equal(called.images));
+      EXPECT_TRUE(recorded->step_size.equal(called.step_size));
+      if (soft) EXPECT_TRUE(recorded->labels.equal(called.labels));
+      problem.path.step_size *= 0.5;
+    }
+    EXPECT_GT(counts.runs, counts.records);
+    EXPECT_EQ(counts.host_reads, 0);
   }
 }
 

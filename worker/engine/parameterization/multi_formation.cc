@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "common/base/logging.h"
+#include "worker/engine/device/bilinear.h"
 
 namespace dasm {
 
@@ -33,8 +34,7 @@ at::Tensor MultiFormation::Decode(const at::Tensor& stored) const {
       tiles.push_back(band.narrow(3, column * tile_width, tile_width));
     }
   }
-  return at::upsample_bilinear2d(at::cat(tiles), {height, width},
-                                 /*align_corners=*/false);
+  return ResizeBilinear(at::cat(tiles), height, width);
 }
 
 at::Tensor MultiFormation::DecodeLabels(const at::Tensor& labels) const {

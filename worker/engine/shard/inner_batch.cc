@@ -4,9 +4,11 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
-#include <numeric>
+#include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "common/base/status_macros.h"
 
 namespace dasm {
@@ -37,63 +39,133 @@ Part PartOf(int64_t shard, int64_t group, int64_t count) {
   return {begin, std::min(group, count - begin)};
 }
 
-at::Tensor Augment(const at::Tensor& images, const InnerBatch& batch,
-                   Part part) {
-  if (batch.augmentation == nullptr) return images;
-  std::vector<int64_t> positions(part.size);
-  std::iota(positions.begin(), positions.end(), part.begin);
-  return ApplyAugmentation(images, batch.augmentation->Select(positions));
-}
-
-// The part's share in the batch's loss.
-at::Tensor PartLoss(const Network& network,
-                    const std::vector<at::Tensor>& slices,
-                    const at::Tensor& augmented, const at::Tensor& labels,
-                    int64_t count) {
-  const at::Tensor logits =
-      network.Forward(slices, augmented, BufferMode::kTrain);
-  const auto whole = static_cast<double>(count);
-  if (labels.dim() == 1) {
-    return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum) /
-           whole;
-  }
-  return -(at::softmax(labels, 1) * at::log_softmax(logits, 1)).sum() / whole;
-}
-
-// Into the first P values of `row`; what does not depend on anything is 0.
-void StoreFlat(const Network& network, const std::vector<at::Tensor>& tensors,
-               const at::Tensor& row) {
+// One after another; what does not depend on anything is 0.
+at::Tensor Flat(const Network& network, const std::vector<at::Tensor>& tensors,
+                const at::TensorOptions& options) {
   const auto& entries = network.parameters().entries();
+  std::vector<at::Tensor> flat;
   for (size_t i = 0; i < entries.size(); ++i) {
-    const at::Tensor to = row.narrow(0, entries[i].offset, entries[i].size);
-    if (tensors[i].defined()) {
-      to.copy_(tensors[i].detach().flatten());
-    } else {
-      to.zero_();
-    }
+    flat.push_back(tensors[i].defined()
+                       ? tensors[i].detach().flatten()
+                       : at::zeros({entries[i].size}, options));
   }
+  return at::cat(flat);
 }
 
-// The graph of the part's gradient; its loss.
-at::Tensor Record(const Network& network, std::vector<at::Tensor> slices,
-                  const InnerBatch& batch, Part part,
-                  InnerGraph::Shard* graph) {
-  graph->slices = std::move(slices);
-  graph->images =
-      batch.images.detach().narrow(0, part.begin, part.size).clone();
-  graph->images.requires_grad_();
-  at::Tensor labels = batch.labels.narrow(0, part.begin, part.size);
-  if (labels.dim() == 2) {
-    labels = labels.detach().clone().requires_grad_();
-    graph->labels = labels;
+// What the steps of a shard are made from.
+enum Input : size_t { kTheta, kImages, kLabels, kAugmentation, kAlong };
+
+// What they have in common. Labels and augmentation are as InnerBatch has them.
+struct ShardStep {
+  const Network* network;
+  AugmentationPlan augmentation;
+  int64_t batch;  // images of which the shard's are a part
+
+  std::string Key(absl::string_view name) const {
+    return absl::StrCat("inner ", name, " of ", batch, " ", augmentation.Key());
   }
-  const at::Tensor loss =
-      PartLoss(network, graph->slices, Augment(graph->images, batch, part),
-               labels, batch.images.size(0));
-  graph->gradient =
-      torch::autograd::grad({loss}, graph->slices, {}, /*retain_graph=*/true,
-                            /*create_graph=*/true);
-  return loss.detach();
+
+  // The shard's share in the batch's loss.
+  at::Tensor Loss(const StepGraph::Tensors& in,
+                  const std::vector<at::Tensor>& slices,
+                  const at::Tensor& images, const at::Tensor& labels) const {
+    const at::Tensor logits = network->Forward(
+        slices, ApplyAugmentation(images, augmentation, in[kAugmentation]),
+        BufferMode::kTrain);
+    const auto whole = static_cast<double>(batch);
+    if (labels.dim() == 1) {
+      return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum) /
+             whole;
+    }
+    return -(at::softmax(labels, 1) * at::log_softmax(logits, 1)).sum() / whole;
+  }
+
+  // One row: the gradient, the loss.
+  StepGraph::Tensors Gradient(const StepGraph::Tensors& in) const {
+    const std::vector<at::Tensor> slices = Leaves(*network, in[kTheta]);
+    const at::Tensor loss = Loss(in, slices, in[kImages], in[kLabels]);
+    return {at::cat(
+        {Flat(*network, torch::autograd::grad({loss}, slices), loss.options()),
+         loss.detach().view({1})})};
+  }
+
+  // The same, and the graph of the gradient.
+  StepGraph::Tensors Record(const StepGraph::Tensors& in,
+                            InnerGraph::Shard* graph) const {
+    graph->slices = Leaves(*network, in[kTheta]);
+    graph->images = in[kImages].detach().clone().requires_grad_();
+    at::Tensor labels = in[kLabels];
+    if (labels.dim() == 2) {
+      labels = labels.detach().clone().requires_grad_();
+      graph->labels = labels;
+    }
+    const at::Tensor loss = Loss(in, graph->slices, graph->images, labels);
+    graph->gradient =
+        torch::autograd::grad({loss}, graph->slices, {}, /*retain_graph=*/true,
+                              /*create_graph=*/true);
+    return {at::cat({Flat(*network, graph->gradient, loss.options()),
+                     loss.detach().view({1})})};
+  }
+
+  // One row: the derivative by theta, if it is wanted, and the product with
+  // `u`; the derivatives by images and by label logits.
+  StepGraph::Tensors Adjoint(const InnerGraph::Shard& graph,
+                             const at::Tensor& u, bool by_theta) const {
+    const std::vector<at::Tensor> along = network->Slice(u.detach());
+    at::Tensor product;
+    for (size_t i = 0; i < graph.gradient.size(); ++i) {
+      const at::Tensor one = (graph.gradient[i] * along[i]).sum();
+      product = product.defined() ? product + one : one;
+    }
+    const bool soft = graph.labels.defined();
+    std::vector<at::Tensor> inputs = {graph.images};
+    if (soft) inputs.push_back(graph.labels);
+    if (by_theta) {
+      inputs.insert(inputs.end(), graph.slices.begin(), graph.slices.end());
+    }
+    std::vector<at::Tensor> derivatives = torch::autograd::grad(
+        {product}, inputs, {}, c10::nullopt, /*create_graph=*/false,
+        /*allow_unused=*/true);
+    const size_t before = soft ? 2 : 1;
+    std::vector<at::Tensor> row = {product.detach().view({1})};
+    if (by_theta) {
+      row.insert(
+          row.begin(),
+          Flat(*network, {derivatives.begin() + before, derivatives.end()},
+               u.options()));
+    }
+    derivatives.resize(before);
+    for (size_t i = 0; i < before; ++i) {
+      if (!derivatives[i].defined()) {
+        derivatives[i] = at::zeros_like(inputs[i]);
+      }
+    }
+    derivatives.insert(derivatives.begin(), at::cat(row));
+    return derivatives;
+  }
+};
+
+// All inputs but the last, on the device.
+StepGraph::Tensors InputsOf(const at::Tensor& theta, const InnerBatch& batch,
+                            const at::Tensor& augmentation, Part part) {
+  return {theta, batch.images.detach().narrow(0, part.begin, part.size),
+          batch.labels.detach().narrow(0, part.begin, part.size),
+          augmentation.size(1) > 1
+              ? augmentation.narrow(1, part.begin, part.size)
+              : augmentation};
+}
+
+ShardStep StepOf(const Network& network, const InnerBatch& batch) {
+  AugmentationPlan plan;
+  if (batch.augmentation != nullptr) plan = *batch.augmentation;
+  return {&network, std::move(plan), batch.images.size(0)};
+}
+
+// Uploaded once for all shards.
+at::Tensor AugmentationOf(const InnerBatch& batch, at::Device device) {
+  return batch.augmentation != nullptr
+             ? Upload(batch.augmentation->Parameters(), device)
+             : at::empty({0, 0}, at::TensorOptions(device).dtype(at::kDouble));
 }
 
 }  // namespace
@@ -102,32 +174,27 @@ absl::StatusOr<InnerGradient> GradientOf(const Network& network,
                                          const at::Tensor& theta,
                                          const InnerBatch& batch,
                                          const ShardRunner& runner,
-                                         InnerGraph* keep) {
+                                         InnerGraph* keep, StepGraph* graph) {
   const int64_t count = batch.images.size(0);
   const int64_t group = GroupOf(network, count, batch.group);
   const int64_t parameters = network.parameters().total();
-  const std::vector<at::Tensor> slices = Leaves(network, theta);
+  const ShardStep step = StepOf(network, batch);
+  const at::Tensor augmentation = AugmentationOf(batch, theta.device());
   DASM_ASSIGN_OR_RETURN(
       const at::Tensor sum,
       runner.Sum(
           (count + group - 1) / group, parameters + 1, theta.scalar_type(),
           [&](int64_t shard, const at::Tensor& row) {
-            const Part part = PartOf(shard, group, count);
+            const StepGraph::Tensors inputs = InputsOf(
+                theta, batch, augmentation, PartOf(shard, group, count));
             if (keep != nullptr) {
-              InnerGraph::Shard& graph = keep->shards[shard];
-              const at::Tensor loss =
-                  Record(network, slices, batch, part, &graph);
-              StoreFlat(network, graph.gradient, row);
-              row[parameters].copy_(loss);
+              row.copy_(step.Record(inputs, &keep->shards[shard])[0]);
               return;
             }
-            const at::Tensor images =
-                batch.images.detach().narrow(0, part.begin, part.size);
-            const at::Tensor loss = PartLoss(
-                network, slices, Augment(images, batch, part),
-                batch.labels.detach().narrow(0, part.begin, part.size), count);
-            StoreFlat(network, torch::autograd::grad({loss}, slices), row);
-            row[parameters].copy_(loss.detach());
+            row.copy_(RunStep(graph, theta.device(), step.Key("gradient"),
+                              inputs, [step](const StepGraph::Tensors& in) {
+                                return step.Gradient(in);
+                              })[0]);
           }));
   return InnerGradient{sum[parameters], sum.narrow(0, 0, parameters)};
 }
@@ -135,13 +202,14 @@ absl::StatusOr<InnerGradient> GradientOf(const Network& network,
 absl::StatusOr<InnerAdjoint> AdjointOf(
     const Network& network, const at::Tensor& theta, const InnerBatch& batch,
     const at::Tensor& u, const ShardRunner& runner, ByParameters by_parameters,
-    InnerGraph* kept) {
+    InnerGraph* kept, StepGraph* graph) {
   const int64_t count = batch.images.size(0);
   const int64_t group = GroupOf(network, count, batch.group);
   const bool soft = batch.labels.dim() == 2;
   const bool by_theta = by_parameters == ByParameters::kWanted;
   const int64_t parameters = by_theta ? network.parameters().total() : 0;
-  const std::vector<at::Tensor> along = network.Slice(u.detach());
+  const ShardStep step = StepOf(network, batch);
+  const at::Tensor augmentation = AugmentationOf(batch, theta.device());
   InnerAdjoint adjoint;
   adjoint.image_rows = at::zeros_like(batch.images.detach());
   if (soft) adjoint.label_rows = at::zeros_like(batch.labels.detach());
@@ -151,40 +219,29 @@ absl::StatusOr<InnerAdjoint> AdjointOf(
           (count + group - 1) / group, parameters + 1, theta.scalar_type(),
           [&](int64_t shard, const at::Tensor& row) {
             const Part part = PartOf(shard, group, count);
-            InnerGraph::Shard graph;
+            StepGraph::Tensors results;
             if (kept != nullptr) {
-              graph = std::move(kept->shards.at(shard));
+              const InnerGraph::Shard own = std::move(kept->shards.at(shard));
+              results = step.Adjoint(own, u, by_theta);
             } else {
-              Record(network, Leaves(network, theta), batch, part, &graph);
+              StepGraph::Tensors inputs =
+                  InputsOf(theta, batch, augmentation, part);
+              inputs.push_back(u);
+              results = RunStep(
+                  graph, theta.device(),
+                  step.Key(by_theta ? "adjoint" : "last adjoint"), inputs,
+                  [step, by_theta](const StepGraph::Tensors& in) {
+                    InnerGraph::Shard own;
+                    step.Record(in, &own);
+                    return step.Adjoint(own, in[kAlong], by_theta);
+                  });
             }
-            at::Tensor product;
-            for (size_t i = 0; i < graph.gradient.size(); ++i) {
-              const at::Tensor one = (graph.gradient[i] * along[i]).sum();
-              product = product.defined() ? product + one : one;
-            }
-            std::vector<at::Tensor> inputs = {graph.images};
-            if (soft) inputs.push_back(graph.labels);
-            if (by_theta) {
-              inputs.insert(inputs.end(), graph.slices.begin(),
-                            graph.slices.end());
-            }
-            const std::vector<at::Tensor> derivatives = torch::autograd::grad(
-                {product}, inputs, {}, c10::nullopt, /*create_graph=*/false,
-                /*allow_unused=*/true);
-            if (by_theta) {
-              StoreFlat(
-                  network,
-                  {derivatives.begin() + (soft ? 2 : 1), derivatives.end()},
-                  row);
-            }
-            row[parameters].copy_(product.detach());
-            if (derivatives[0].defined()) {
-              adjoint.image_rows.narrow(0, part.begin, part.size)
-                  .copy_(derivatives[0]);
-            }
-            if (soft && derivatives[1].defined()) {
+            row.copy_(results[0]);
+            adjoint.image_rows.narrow(0, part.begin, part.size)
+                .copy_(results[1]);
+            if (soft) {
               adjoint.label_rows.narrow(0, part.begin, part.size)
-                  .copy_(derivatives[1]);
+                  .copy_(results[2]);
             }
           }));
   adjoint.product = sum[parameters];

@@ -19,6 +19,8 @@
 // Shapes: theta, u [P]; images [n, C, H, W], preprocessed; labels [n] int64, or
 //   label logits [n, classes] of theta's dtype, whose softmax is the target.
 //   float32 or float64.
+// On a device nothing is read back. A shard is a recorded step (step_graph.h)
+// unless its graph is kept, which recording cannot do.
 // Errors: those of the collective; a mismatch of shapes throws c10::Error.
 #ifndef DASM_WORKER_ENGINE_SHARD_INNER_BATCH_H_
 #define DASM_WORKER_ENGINE_SHARD_INNER_BATCH_H_
@@ -31,6 +33,7 @@
 
 #include "absl/status/statusor.h"
 #include "worker/engine/augmentation/augmentation.h"
+#include "worker/engine/device/step_graph.h"
 #include "worker/engine/network/network.h"
 #include "worker/engine/shard/shard_runner.h"
 
@@ -73,11 +76,13 @@ struct InnerAdjoint {
   at::Tensor label_rows;
 };
 
+// `graph` null: steps are called.
 absl::StatusOr<InnerGradient> GradientOf(const Network& network,
                                          const at::Tensor& theta,
                                          const InnerBatch& batch,
                                          const ShardRunner& runner,
-                                         InnerGraph* keep = nullptr);
+                                         InnerGraph* keep = nullptr,
+                                         StepGraph* graph = nullptr);
 
 enum class ByParameters { kWanted, kNot };
 // `kept`: the graph of the same step, which is used up.
@@ -85,7 +90,7 @@ absl::StatusOr<InnerAdjoint> AdjointOf(
     const Network& network, const at::Tensor& theta, const InnerBatch& batch,
     const at::Tensor& u, const ShardRunner& runner,
     ByParameters by_parameters = ByParameters::kWanted,
-    InnerGraph* kept = nullptr);
+    InnerGraph* kept = nullptr, StepGraph* graph = nullptr);
 
 // Rows [n, ...] of several steps, complete on every rank: element k like
 // steps[k]. Batches of one size and group.

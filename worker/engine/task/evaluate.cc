@@ -54,7 +54,7 @@ absl::StatusOr<TaskOutcome> Evaluate(const EvaluateParameters& parameters,
   DASM_ASSIGN_OR_RETURN(
       const at::Tensor logits,
       Logits(*network, trained.state.parameters, trained.state.buffers, *tested,
-             parameters.execution, context.collective));
+             parameters.execution, context.collective, context.graph));
   const at::Tensor predictions = Predictions(logits);
   Outputs outputs(context);
   DASM_RETURN_IF_ERROR(

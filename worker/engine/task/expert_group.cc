@@ -11,8 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
-#include "worker/engine/dataset/device_images.h"
 #include "worker/engine/dataset/tensor_view.h"
+#include "worker/engine/device/resident_images.h"
 #include "worker/engine/task/checkpoint.h"
 #include "worker/engine/trainer/trainer.h"
 
@@ -25,8 +25,6 @@ constexpr char kStart[] = "start.";
 constexpr char kSeries[] = "training_loss";
 // Points of the loss kept of one task.
 constexpr int64_t kPoints = 200;
-// Of images on a device; larger data sets stay on the host.
-constexpr int64_t kMaxDeviceBytes = int64_t{8} << 30;
 
 std::string ExpertPrefix(int k) { return absl::StrCat("expert.", k + 1, "."); }
 std::string RowsPrefix(int k) { return absl::StrCat("rows.", k + 1, "."); }
@@ -51,7 +49,8 @@ ExpertGroup::ExpertGroup(const Options& options, const TaskContext& context)
   for (int k = 0; k < p.count; ++k) {
     seeds_.push_back(DerivedSeed(p.seed, "expert", p.first + k));
     trainers_.emplace_back(&options.network, p.training, p.execution,
-                           seeds_.back(), context.collective, context.device);
+                           seeds_.back(), context.collective, context.device,
+                           context.graph);
   }
   if (options.start != nullptr) {
     TrainingRecipe recipe = p.start.training;
@@ -61,12 +60,7 @@ ExpertGroup::ExpertGroup(const Options& options, const TaskContext& context)
                        p.start.epochs);
     for (const TrainingStage& stage : stages_) start_steps_ += stage.steps;
   }
-  const ImageSource& train = options.data.train();
-  if (!context.device.is_cpu() && train.size() * train.shape().elements() *
-                                          static_cast<int64_t>(sizeof(float)) <=
-                                      kMaxDeviceBytes) {
-    device_images_ = std::make_unique<DeviceImages>(&train, context.device);
-  }
+  device_images_ = MakeResident(&options.data.train(), context.device);
   total_steps_ = count() * start_steps_ + options.epochs.TotalBatches();
 }
 
@@ -172,7 +166,7 @@ absl::Status ExpertGroup::Start(State* state) {
       continue;
     }
     Trainer trainer(&options_.network, p.execution, seeds_[k], "expert.start",
-                    context_.collective, context_.device);
+                    context_.collective, context_.device, context_.graph);
     if (!resumed) state->start = {.training = trainer.Start()};
     resumed = false;
     StageHooks hooks;
@@ -211,21 +205,21 @@ absl::Status ExpertGroup::Snapshot(State* state) {
   return absl::OkStatus();
 }
 
-absl::Status ExpertGroup::AfterStep(const at::Tensor& losses,
-                                    const at::Tensor& signal, int64_t steps,
-                                    State* state) {
-  const at::Tensor host = at::cat({losses, signal.view({1})}).cpu();
+absl::Status ExpertGroup::AfterSteps(std::vector<at::Tensor> losses,
+                                     const at::Tensor& signal, State* state) {
+  const auto steps = static_cast<int64_t>(losses.size()) / count();
+  losses.push_back(signal);
+  const at::Tensor host = at::stack(losses).cpu();
   const float* values = host.const_data_ptr<float>();
   double loss = 0;
-  for (int k = 0; k < count(); ++k) {
-    loss += values[k];
-    if (std::isfinite(values[k])) continue;
+  for (int64_t i = 0; i < steps * count(); ++i) {
+    loss += values[i];
+    if (std::isfinite(values[i])) continue;
     return WithFailureClass(
         absl::InternalError(absl::StrCat(
-            "expert ", options_.parameters.first + k,
+            "expert ", options_.parameters.first + i % count(),
             ": the training loss is not finite in epoch ", state->rows - 1,
-            ", at step ", state->batch - 1,
-            steps > 1 ? absl::StrCat(" or up to ", steps - 1, " before") : "",
+            ", at step ", state->batch - steps + i / count(),
             "; a smaller experts.learning_rate may help")),
         FailureClass::kNumeric);
   }
@@ -237,7 +231,7 @@ absl::Status ExpertGroup::AfterStep(const at::Tensor& losses,
   }
   context_.observer->Progress(step, total_steps_, state->loss, kSeries);
 
-  const auto wish = static_cast<TaskObserver::Wish>(values[count()]);
+  const auto wish = static_cast<TaskObserver::Wish>(values[steps * count()]);
   if (wish == TaskObserver::Wish::kNone) return absl::OkStatus();
   DASM_RETURN_IF_ERROR(Save(*state, /*starting=*/false));
   if (wish == TaskObserver::Wish::kCheckpoint) return absl::OkStatus();
@@ -255,8 +249,7 @@ absl::Status ExpertGroup::TrainEpoch(State* state) {
   const int64_t size = options_.parameters.training.batch;
   const int64_t batches = options_.epochs.Batches(epoch);
   const int64_t stride = context_.device.is_cpu() ? 1 : kStride;
-  at::Tensor losses;  // [experts], of the steps that were not read
-  int64_t unread = 0;
+  std::vector<at::Tensor> losses;  // not read yet; the experts of each step
   while (state->batch < batches) {
     const bool read =
         (state->batch + 1) % stride == 0 || state->batch + 1 == batches;
@@ -265,7 +258,6 @@ absl::Status ExpertGroup::TrainEpoch(State* state) {
                          : 0;
     const BatchKey key = {static_cast<uint32_t>(epoch),
                           static_cast<uint32_t>(state->batch)};
-    std::vector<at::Tensor> of_step;
     at::Tensor signal;
     for (int k = 0; k < count(); ++k) {
       const auto indices =
@@ -274,16 +266,13 @@ absl::Status ExpertGroup::TrainEpoch(State* state) {
           const ExpertTrainer::Queued queued,
           trainers_[k].Step(images(), indices, key, k == 0 ? wish : 0,
                             &state->experts[k]));
-      of_step.push_back(queued.loss);
+      losses.push_back(queued.loss);
       if (k == 0) signal = queued.signal;
     }
-    losses = unread == 0 ? at::stack(of_step) : losses + at::stack(of_step);
-    ++unread;
     ++state->batch;
     ++state->step;
     if (!read) continue;
-    DASM_RETURN_IF_ERROR(
-        AfterStep(losses, signal, std::exchange(unread, 0), state));
+    DASM_RETURN_IF_ERROR(AfterSteps(std::exchange(losses, {}), signal, state));
   }
   return absl::OkStatus();
 }

@@ -80,9 +80,10 @@ class ExpertGroup {
   absl::Status Start(State* state);
   absl::Status Snapshot(State* state);
   absl::Status TrainEpoch(State* state);
-  // What becomes of a step: losses are checked and told, wishes obeyed.
-  absl::Status AfterStep(const at::Tensor& losses, const at::Tensor& signal,
-                         int64_t steps, State* state);
+  // What becomes of some steps: `losses`, of all experts step after step, are
+  // checked and told, wishes obeyed.
+  absl::Status AfterSteps(std::vector<at::Tensor> losses,
+                          const at::Tensor& signal, State* state);
 
   const Options options_;
   const TaskContext& context_;

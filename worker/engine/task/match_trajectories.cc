@@ -74,9 +74,10 @@ absl::StatusOr<TaskOutcome> MatchTrajectories(
   if (visible) {
     DASM_ASSIGN_OR_RETURN(earlier, LoadEarlier(parameters, files, *data));
   }
-  const TrajectoryLoop loop(
-      network.get(), &experts, context.collective, context.device,
-      {spec, parameters.execution, seed, visible ? &earlier : nullptr});
+  const TrajectoryLoop loop(network.get(), &experts, context.collective,
+                            context.device,
+                            {spec, parameters.execution, seed,
+                             visible ? &earlier : nullptr, context.graph});
   TrajectoryDistiller distiller(
       &context, spec,
       static_cast<int64_t>(network->parameters().entries().size()), &loop,

@@ -13,6 +13,8 @@
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "worker/engine/dataset/tensor_view.h"
+#include "worker/engine/device/resident_images.h"
+#include "worker/engine/device/step_graph.h"
 #include "worker/engine/parameterization/multi_formation.h"
 #include "worker/engine/task/checkpoint.h"
 
@@ -74,9 +76,11 @@ SegmentDistiller::SegmentDistiller(const TaskContext* context,
       network_(*network),
       options_(std::move(options)),
       images_per_class_(options_.parameters.images_per_class),
-      matcher_(network, {spec().distance, spec().layers,
-                         MultiFormation(options_.parameters.synthesis.factor),
-                         data->normalization()}),
+      matcher_(network,
+               {spec().distance, spec().layers,
+                MultiFormation(options_.parameters.synthesis.factor),
+                data->normalization()},
+               context->graph),
       update_(ImageLearningRate(spec(), options_.parameters.images_per_class,
                                 data->shape().height),
               spec().image_momentum, data->classes()),
@@ -89,7 +93,8 @@ SegmentDistiller::SegmentDistiller(const TaskContext* context,
       // In parts no class has one owner, and all is exchanged as it is.
       deferred_(context->options.exchange == Exchange::kDeferred && !in_parts_),
       trainer_(network, options_.parameters.execution, options_.seed, "student",
-               context->collective, context->device),
+               context->collective, context->device, context->graph),
+      resident_(MakeResident(&data->train(), context->device)),
       samplers_(spec().inits_per_step) {
   for (std::vector<ClassSampler>& samplers : samplers_) {
     student_walks_.emplace_back(options_.seed, "student.order", 0,
@@ -113,7 +118,7 @@ absl::StatusOr<SegmentDistiller::State> SegmentDistiller::Resume(
   DASM_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
                         OpenCheckpoint(context_));
   if (file == nullptr) {
-    state.pixels = start.to(context_.device).clone();
+    state.pixels = Upload(start, context_.device).clone();
     state.velocity = at::zeros_like(state.pixels);
     state.max_pixel_step = at::zeros({}, state.pixels.options());
     // Replaced by BeginInits; a checkpoint before that holds them.
@@ -237,12 +242,12 @@ absl::StatusOr<ClassMatch> SegmentDistiller::MatchClass(const State& state,
       PositionOf(state.step, draw.student));
   ClassBatch batch;
   batch.label = draw.label;
-  batch.real = data_.train().Normalised(real).to(context_.device);
+  batch.real = images().Normalised(real);
   batch.stored =
       state.pixels.narrow(0, draw.label * images_per_class_, images_per_class_);
   if (!draw.rows.empty()) {
-    batch.stored = batch.stored.index_select(
-        0, at::tensor(draw.rows, at::kLong).to(context_.device));
+    batch.stored =
+        batch.stored.index_select(0, UploadIndices(draw.rows, context_.device));
   }
   batch.decoded = draw.decoded;
   batch.augmentation = &augmentation;
@@ -273,8 +278,7 @@ absl::StatusOr<SegmentDistiller::Pass> SegmentDistiller::MatchAll(
     if (draw.rows.empty()) {
       to.add_(rows);
     } else {
-      to.index_add_(0, at::tensor(draw.rows, at::kLong).to(context_.device),
-                    rows);
+      to.index_add_(0, UploadIndices(draw.rows, context_.device), rows);
     }
   };
 
@@ -379,10 +383,9 @@ absl::Status SegmentDistiller::TrainStudents(State* state) {
           PositionOf(state->step, j) * spec().net_steps + k, &indices);
       const BatchKey key = {static_cast<uint32_t>(InitOf(state->step, j)),
                             static_cast<uint32_t>(first + k)};
-      DASM_ASSIGN_OR_RETURN(
-          const at::Tensor loss,
-          trainer_.QueueStep(data_.train(), indices, student_step_, key,
-                             &state->students[j]));
+      DASM_ASSIGN_OR_RETURN(const at::Tensor loss,
+                            trainer_.QueueStep(images(), indices, student_step_,
+                                               key, &state->students[j]));
       student_losses_.push_back(loss);
     }
   }

@@ -34,12 +34,14 @@
 //   networks       I net_steps all-reduces of ceil(net_batch / train_group) x
 //                  (P + B + 2)
 // A value is read back from a device once a step: losses and norms together.
+// Matching and network steps are recorded (step_graph.h).
 #ifndef DASM_WORKER_ENGINE_TASK_SEGMENT_DISTILLER_H_
 #define DASM_WORKER_ENGINE_TASK_SEGMENT_DISTILLER_H_
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -140,6 +142,10 @@ class SegmentDistiller {
     return draw.rows.empty() ? images_per_class_
                              : static_cast<int64_t>(draw.rows.size());
   }
+  // Training images, on the device where there is one and they fit.
+  const ImageSource& images() const {
+    return resident_ != nullptr ? *resident_ : data_.train();
+  }
   const GradientMatchingSpec& spec() const {
     return options_.parameters.matching;
   }
@@ -159,6 +165,7 @@ class SegmentDistiller {
   const bool in_parts_;
   const bool deferred_;
   Trainer trainer_;
+  const std::unique_ptr<ImageSource> resident_;
   // Each network walks the data by itself, since a walk remembers its epoch.
   std::vector<EpochWalk> student_walks_;
   std::vector<std::vector<ClassSampler>> samplers_;  // by network, by class

@@ -5,6 +5,7 @@
 #include <ATen/Version.h>
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <variant>
@@ -16,6 +17,7 @@
 #include "worker/collective/single_process_collective.h"
 #include "worker/engine/device/load_plugin.h"
 #include "worker/engine/device/precision.h"
+#include "worker/engine/device/step_graph.h"
 #include "worker/engine/task/assemble.h"
 #include "worker/engine/task/catch_torch.h"
 #include "worker/engine/task/distill_segment.h"
@@ -130,10 +132,13 @@ absl::StatusOr<TaskOutcome> RunOnce(const TaskParameters& parameters,
           FailureClass::kDeviceFault);
     }
     DASM_RETURN_IF_ERROR(SetPrecision(parameters, where));
+    const std::unique_ptr<StepGraph> graph =
+        options.make_graph ? options.make_graph() : MakeStepGraph(where);
     const TaskContext context = {
         files,      where,
         collective, observer,
-        options,    absl::StrCat(kind, " ", ToCanonicalJson(parameters))};
+        options,    absl::StrCat(kind, " ", ToCanonicalJson(parameters)),
+        graph.get()};
     return std::visit(Dispatch{context}, parameters);
   });
 }

@@ -5,7 +5,9 @@
 #define DASM_WORKER_ENGINE_TASK_TASK_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -47,6 +49,7 @@ struct TaskFiles {
   std::string output_dir;
 };
 
+class StepGraph;      // worker/engine/device/step_graph.h
 struct DeviceMemory;  // worker/engine/device/device_plugin.h
 
 // What the machines decide; no value changes a bit of a result.
@@ -55,6 +58,8 @@ struct RunOptions {
   // Set when the device is out of memory, to its peaks at that moment: the
   // search for a micro-batch that fits forgets them. May be null.
   DeviceMemory* at_failure = nullptr;
+  // Makes what runs the steps of a rank; unset: MakeStepGraph (step_graph.h).
+  std::function<std::unique_ptr<StepGraph>()> make_graph;
 };
 
 struct TaskOutcome {

@@ -17,6 +17,7 @@
 #include "nlohmann/json.hpp"
 #include "worker/engine/dataset/image_data.h"
 #include "worker/engine/dataset/set_data.h"
+#include "worker/engine/device/step_graph.h"
 #include "worker/engine/task/task.h"
 
 namespace dasm {
@@ -30,6 +31,8 @@ struct TaskContext {
   RunOptions options;
   // Kind and canonical parameters: a checkpoint must be of the same.
   std::string action;
+  // Of this task and rank; null: steps are called.
+  StepGraph* graph = nullptr;
 
   bool InCharge() const { return collective->rank() == 0; }
 };

@@ -63,7 +63,7 @@ absl::StatusOr<double> TrainingAccuracy(
     DASM_ASSIGN_OR_RETURN(
         const at::Tensor logits,
         Logits(network, expert.parameters, expert.buffers, some,
-               parameters.execution, context.collective));
+               parameters.execution, context.collective, context.graph));
     sum += Accuracy(Predictions(logits), some.labels());
   }
   return sum / static_cast<double>(trained.experts.size());

@@ -33,7 +33,7 @@ absl::StatusOr<TrainedNetwork> TrainNetwork(
     const TrainingJob& job, const Network& network, const ImageSource& source,
     const std::vector<TrainingStage>& stages, const TaskContext& context) {
   Trainer trainer(&network, job.execution, job.seed, job.stream_prefix,
-                  context.collective, context.device);
+                  context.collective, context.device, context.graph);
   StagedState state;
   DASM_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> checkpoint,
                         OpenCheckpoint(context));

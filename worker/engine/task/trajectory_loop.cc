@@ -35,7 +35,8 @@ TrajectoryLoop::TrajectoryLoop(const Network* network, const Experts* experts,
       collective_(collective),
       device_(device),
       options_(std::move(options)),
-      matcher_(network, MatcherOptions(spec(), options_.execution)),
+      matcher_(network, MatcherOptions(spec(), options_.execution),
+               options_.graph),
       augmentation_{AugmentationFlavour::kDsa, spec().augmentation,
                     /*align_corners=*/true},
       step_size_(spec()),
@@ -88,9 +89,9 @@ StudentPath TrajectoryLoop::PathOf(const TrajectoryState& state,
                                    const Streams& streams,
                                    uint32_t draw) const {
   StudentPath path;
-  path.start = source.expert->Parameters(source.epoch).to(device_);
-  path.target = source.expert->Parameters(source.epoch + spec().matched_epochs)
-                    .to(device_);
+  path.start = Upload(source.expert->Parameters(source.epoch), device_);
+  path.target = Upload(
+      source.expert->Parameters(source.epoch + spec().matched_epochs), device_);
   path.images = set.images;
   path.labels = set.labels;
   path.step_size = state.step_size.value;

@@ -70,6 +70,7 @@ class TrajectoryLoop {
     // Earlier segments that the student steps on too, and which stay as they
     // are; null: none.
     const SetData* earlier = nullptr;
+    StepGraph* graph = nullptr;  // null: steps are called
   };
 
   // Borrows all but `options`. Of `experts` there is at least one, each with

@@ -10,9 +10,10 @@ namespace dasm {
 ExpertTrainer::ExpertTrainer(const Network* network,
                              const ExpertTraining& training,
                              const ExecutionSpec& execution, uint64_t seed,
-                             Collective* collective, at::Device device)
+                             Collective* collective, at::Device device,
+                             StepGraph* graph)
     : training_(training),
-      trainer_(network, execution, seed, "expert", collective, device) {
+      trainer_(network, execution, seed, "expert", collective, device, graph) {
   options_.augmentation = {.flavour = AugmentationFlavour::kDsa,
                            .operations = training.augmentation,
                            .align_corners = true};

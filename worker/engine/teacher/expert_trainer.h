@@ -30,10 +30,12 @@ namespace dasm {
 
 class ExpertTrainer {
  public:
-  // Borrows `network` and `collective`. `seed` is this expert's.
+  // Borrows `network`, `collective` and `graph` (null: steps are called), which
+  // experts of one network share. `seed` is this expert's.
   ExpertTrainer(const Network* network, const ExpertTraining& training,
                 const ExecutionSpec& execution, uint64_t seed,
-                Collective* collective, at::Device device);
+                Collective* collective, at::Device device,
+                StepGraph* graph = nullptr);
 
   // A random network, from "expert.init".
   TrainingState Start() const { return trainer_.Start(); }

@@ -9,6 +9,7 @@
 
 #include "gtest/gtest.h"
 #include "worker/collective/single_process_collective.h"
+#include "worker/engine/device/step_graph_for_tests.h"
 #include "worker/engine/network/finite_differences.h"
 #include "worker/engine/shard/gang_for_tests.h"
 #include "worker/engine/teacher/gsam.h"
@@ -36,17 +37,20 @@ class ExpertTrainerTest : public ::testing::Test {
     return labels;
   }
 
-  // After `steps` steps on batches of 8 images.
-  TrainingState Train(int steps, Collective* collective) {
+  // After `steps` steps on batches of 8 images. A step reads no value.
+  TrainingState Train(int steps, Collective* collective,
+                      StepGraph* graph = nullptr) {
     const auto network = *MakeNetwork(spec_, source_.shape(), 3);
     ExpertTrainer trainer(network.get(), training_, execution_, /*seed=*/9,
-                          collective, at::kCPU);
+                          collective, at::kCPU, graph);
     TrainingState state = trainer.Start();
     for (int s = 0; s < steps; ++s) {
       std::vector<int64_t> indices(8);
       std::iota(indices.begin(), indices.end(), s % 12);
+      const HostReadCounter counter;
       const auto step = trainer.Step(source_, indices,
                                      {0, static_cast<uint32_t>(s)}, 0, &state);
+      EXPECT_EQ(counter.reads(), 0);
       EXPECT_TRUE(step.ok()) << step.status();
       EXPECT_TRUE(step->loss.isfinite().item<bool>());
     }
@@ -73,6 +77,21 @@ TEST_F(ExpertTrainerTest, GsamWithoutRhoIsSgd) {
   training_.gsam_rho = 0.05;
   EXPECT_GT((Train(5).parameters - sgd.parameters).abs().max().item<double>(),
             1e-5);
+}
+
+TEST_F(ExpertTrainerTest, RecordedStepsHaveTheBitsOfCalledOnes) {
+  for (ExpertOptimizer optimizer :
+       {ExpertOptimizer::kSgd, ExpertOptimizer::kGsam}) {
+    training_.optimizer = optimizer;
+    training_.gsam_rho = 0.1;
+    ReplayCounts counts;
+    ReplayingStepGraph graph(&counts);
+    SingleProcessCollective alone;
+    EXPECT_TRUE(
+        Train(12, &alone, &graph).parameters.equal(Train(12).parameters));
+    EXPECT_GT(counts.runs, counts.records);
+    EXPECT_EQ(counts.host_reads, 0);
+  }
 }
 
 // Both gradients by the network's own forward pass, in fp64.

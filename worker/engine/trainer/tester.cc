@@ -3,37 +3,55 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <memory>
 #include <numeric>
 
 #include "common/base/status_macros.h"
+#include "worker/engine/device/resident_images.h"
 #include "worker/engine/shard/shard_runner.h"
 
 namespace dasm {
+
+namespace {
+
+// The step of a group, from parameters, buffers and images.
+struct Test {
+  const Network* network;
+
+  StepGraph::Tensors operator()(const StepGraph::Tensors& in) const {
+    const c10::InferenceMode no_autograd;
+    return {network->Forward(network->Slice(in[0]), in[2], BufferMode::kEval,
+                             in[1])};
+  }
+};
+
+}  // namespace
 
 absl::StatusOr<at::Tensor> Logits(const Network& network,
                                   const at::Tensor& parameters,
                                   const at::Tensor& buffers,
                                   const ImageSource& source,
                                   const ExecutionSpec& execution,
-                                  Collective* collective) {
+                                  Collective* collective, StepGraph* graph) {
+  const at::Device device = parameters.device();
   const int64_t count = source.size();
   const int64_t group = execution.forward_group;
   const int64_t shards = (count + group - 1) / group;
-  const std::vector<at::Tensor> slices = network.Slice(parameters);
+  const std::unique_ptr<ImageSource> resident = MakeResident(&source, device);
+  const ImageSource& images = resident != nullptr ? *resident : source;
   DASM_ASSIGN_OR_RETURN(
       const at::Tensor rows,
-      ShardRunner(collective, parameters.device())
+      ShardRunner(collective, device)
           .Gather(
               shards, group * network.classes(), at::kFloat,
               [&](int64_t shard, const at::Tensor& row) {
-                c10::InferenceMode no_autograd;
                 const int64_t begin = shard * group;
                 std::vector<int64_t> indices(std::min(group, count - begin));
                 std::iota(indices.begin(), indices.end(), begin);
-                const at::Tensor images =
-                    source.Normalised(indices).to(parameters.device());
                 const at::Tensor logits =
-                    network.Forward(slices, images, BufferMode::kEval, buffers);
+                    RunStep(graph, device, "test",
+                            {parameters, buffers, images.Normalised(indices)},
+                            Test{&network})[0];
                 // The last group may be short: its row ends in zeros.
                 row.zero_();
                 row.narrow(0, 0, logits.numel()).copy_(logits.flatten());

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
 #include <utility>
 
@@ -13,6 +14,7 @@
 #include "common/base/status_macros.h"
 #include "worker/engine/augmentation/cutmix.h"
 #include "worker/engine/augmentation/dc_mnist_augmentation.h"
+#include "worker/engine/device/resident_images.h"
 
 namespace dasm {
 namespace {
@@ -42,6 +44,49 @@ absl::Status NotFinite(double loss, int64_t step) {
                           FailureClass::kNumeric);
 }
 
+// The step of a slice, from parameters, buffers, and of the images and then,
+// for CutMix, of their partners: images, targets, augmentation; box and
+// weights. Gives one row: gradient, buffers, loss.
+struct SliceGradient {
+  const Network* network;
+  AugmentationPlan augmentation;
+  bool cutmix;
+  int64_t batch;  // images of which the slice is a part
+
+  std::string Key() const {
+    return absl::StrCat("train slice of ", batch, cutmix ? " mixed " : " ",
+                        augmentation.Key());
+  }
+
+  StepGraph::Tensors operator()(const StepGraph::Tensors& in) const {
+    at::Tensor images = ApplyAugmentation(in[2], augmentation, in[4]);
+    if (cutmix) {
+      images = ApplyCutMix(
+          images, ApplyAugmentation(in[5], augmentation, in[7]), in[8]);
+    }
+    // Leaves, so that each gradient comes without a detour over the flat
+    // vector.
+    std::vector<at::Tensor> slices = network->Slice(in[0]);
+    for (at::Tensor& slice : slices) slice = slice.detach().requires_grad_();
+    const at::Tensor buffers = in[1].clone();
+    const at::Tensor logits =
+        network->Forward(slices, images, BufferMode::kTrain, buffers);
+    const auto cross_entropy = [&logits](const at::Tensor& target) {
+      return at::cross_entropy_loss(logits, target, {}, at::Reduction::Sum);
+    };
+    at::Tensor loss = cross_entropy(in[3]);
+    if (cutmix) {
+      loss = loss * in[9][0] + cross_entropy(in[6]) * in[9][1];
+    }
+    loss = loss / static_cast<double>(batch);
+    std::vector<at::Tensor> row = torch::autograd::grad({loss}, slices);
+    for (at::Tensor& gradient : row) gradient = gradient.flatten();
+    row.push_back(buffers);
+    row.push_back(loss.detach().view({1}));
+    return {at::cat(row)};
+  }
+};
+
 }  // namespace
 
 // A batch with all of its random draws, the same on every rank.
@@ -50,28 +95,31 @@ struct Trainer::Batch {
   absl::Span<const int64_t> indices;
   const StepOptions& options;
   AugmentationDraw augmentation;
+  at::Tensor augmentation_parameters;
   DcMnistDraw dc_mnist;
   std::vector<float> channel_means;
   CutMixDraw cutmix;
+  at::Tensor cutmix_box;
+  at::Tensor cutmix_weights;
 
-  // The images at these positions of the batch, augmented.
-  at::Tensor Images(absl::Span<const int64_t> positions,
-                    at::Device device) const {
-    at::Tensor images = source.Normalised(Gather(indices, positions));
+  // The images at these positions, their targets and how they are augmented.
+  void AppendInputs(absl::Span<const int64_t> positions,
+                    StepGraph::Tensors* inputs) const {
+    const std::vector<int64_t> chosen = Gather(indices, positions);
+    at::Tensor images = source.Normalised(chosen);
     if (options.dc_mnist) {
       images = ApplyDcMnist(images, dc_mnist.Select(positions), channel_means);
     }
-    return ApplyAugmentation(images.to(device), augmentation.Select(positions));
-  }
-  at::Tensor Targets(absl::Span<const int64_t> positions,
-                     at::Device device) const {
-    return source.Targets(Gather(indices, positions)).to(device);
+    inputs->push_back(images);
+    inputs->push_back(source.Targets(chosen));
+    inputs->push_back(augmentation_parameters.index_select(
+        1, UploadIndices(positions, at::kCPU)));
   }
 };
 
 Trainer::Trainer(const Network* network, const ExecutionSpec& execution,
                  uint64_t seed, const std::string& stream_prefix,
-                 Collective* collective, at::Device device)
+                 Collective* collective, at::Device device, StepGraph* graph)
     : network_(network),
       execution_(execution),
       runner_(collective, device),
@@ -79,60 +127,33 @@ Trainer::Trainer(const Network* network, const ExecutionSpec& execution,
       init_(seed, absl::StrCat(stream_prefix, ".init")),
       order_(seed, absl::StrCat(stream_prefix, ".order")),
       augmentation_(seed, absl::StrCat(stream_prefix, ".augmentation")),
-      cutmix_(seed, absl::StrCat(stream_prefix, ".cutmix")) {}
+      cutmix_(seed, absl::StrCat(stream_prefix, ".cutmix")),
+      graph_(graph) {}
 
 TrainingState Trainer::Start(uint32_t a, uint32_t b) const {
   TrainingState state;
-  state.parameters = network_->Initialize(init_, a, b).to(device_);
-  state.buffers = network_->InitialBuffers().to(device_);
+  state.parameters = Upload(network_->Initialize(init_, a, b), device_);
+  state.buffers = Upload(network_->InitialBuffers(), device_);
   state.momentum = at::zeros_like(state.parameters);
   return state;
 }
 
 void Trainer::ComputeSlice(const Batch& batch, int64_t begin, int64_t end,
                            const at::Tensor& parameters,
-                           const at::Tensor& old_buffers,
-                           at::Tensor row) const {
+                           const at::Tensor& buffers,
+                           const at::Tensor& row) const {
   std::vector<int64_t> positions(end - begin);
   std::iota(positions.begin(), positions.end(), begin);
-  at::Tensor images = batch.Images(positions, device_);
-  const at::Tensor targets = batch.Targets(positions, device_);
-  at::Tensor partner_targets;
+  StepGraph::Tensors inputs = {parameters, buffers};
+  batch.AppendInputs(positions, &inputs);
   if (batch.cutmix.active) {
-    const std::vector<int64_t> partners =
-        Gather(batch.cutmix.partner, positions);
-    images = ApplyCutMix(images, batch.Images(partners, device_), batch.cutmix);
-    partner_targets = batch.Targets(partners, device_);
+    batch.AppendInputs(Gather(batch.cutmix.partner, positions), &inputs);
+    inputs.push_back(batch.cutmix_box);
+    inputs.push_back(batch.cutmix_weights);
   }
-
-  // Leaves, so that each gradient comes without a detour over the flat vector.
-  std::vector<at::Tensor> slices = network_->Slice(parameters);
-  for (at::Tensor& slice : slices) {
-    slice = slice.detach().requires_grad_();
-  }
-  const at::Tensor buffers = old_buffers.clone();
-  const at::Tensor logits =
-      network_->Forward(slices, images, BufferMode::kTrain, buffers);
-  const auto cross_entropy = [&logits](const at::Tensor& target) {
-    return at::cross_entropy_loss(logits, target, {}, at::Reduction::Sum);
-  };
-  at::Tensor loss = cross_entropy(targets);
-  if (batch.cutmix.active) {
-    loss = loss * batch.cutmix.own_weight +
-           cross_entropy(partner_targets) * (1 - batch.cutmix.own_weight);
-  }
-  loss = loss / static_cast<double>(batch.indices.size());
-
-  const std::vector<at::Tensor> gradients =
-      torch::autograd::grad({loss}, slices);
-  const auto& entries = network_->parameters().entries();
-  for (size_t i = 0; i < entries.size(); ++i) {
-    row.narrow(0, entries[i].offset, entries[i].size)
-        .copy_(gradients[i].flatten());
-  }
-  const int64_t length = network_->parameters().total();
-  row.narrow(0, length, buffers.numel()).copy_(buffers);
-  row.narrow(0, length + buffers.numel(), 1).copy_(loss.detach());
+  const SliceGradient step = {network_, batch.augmentation, batch.cutmix.active,
+                              static_cast<int64_t>(batch.indices.size())};
+  row.copy_(RunStep(graph_, device_, step.Key(), inputs, step)[0]);
 }
 
 absl::StatusOr<BatchGradient> Trainer::Gradient(
@@ -155,8 +176,13 @@ absl::StatusOr<BatchGradient> Trainer::Gradient(
     batch.augmentation = DrawAugmentation(options.augmentation, augmentation_,
                                           key.a, key.b, count, shape);
   }
+  batch.augmentation_parameters = batch.augmentation.Parameters();
   batch.cutmix =
       DrawCutMix(options.cutmix, cutmix_, key.a, key.b, count, shape);
+  if (batch.cutmix.active) {
+    batch.cutmix_box = batch.cutmix.Box(shape);
+    batch.cutmix_weights = batch.cutmix.Weights();
+  }
 
   const int64_t p = network_->parameters().total();
   const int64_t b = network_->buffers().total();
@@ -172,7 +198,8 @@ absl::StatusOr<BatchGradient> Trainer::Gradient(
                     row[length - 1].fill_(shard == 0 ? signal : 0);
                     ComputeSlice(batch, shard * group,
                                  std::min((shard + 1) * group, count),
-                                 parameters, buffers, row);
+                                 parameters, buffers,
+                                 row.narrow(0, 0, length - 1));
                   }));
   return BatchGradient{sum.narrow(0, 0, p), sum.narrow(0, p, b),
                        sum[length - 2], sum[length - 1]};
@@ -188,6 +215,21 @@ void Trainer::Apply(const BatchGradient& batch, const StepOptions& options,
   ++state->step;
 }
 
+absl::StatusOr<StepResult> Trainer::ReadBack(const BatchGradient& batch,
+                                             int64_t step,
+                                             std::vector<at::Tensor> unread) {
+  const auto before = static_cast<int64_t>(unread.size());
+  unread.push_back(batch.loss);
+  unread.push_back(batch.signal);
+  const at::Tensor read = at::stack(unread).cpu();
+  const float* values = read.const_data_ptr<float>();
+  for (int64_t k = 0; k <= before; ++k) {
+    if (!std::isfinite(values[k]))
+      return NotFinite(values[k], step - before + k);
+  }
+  return StepResult{values[before], static_cast<int>(values[before + 1])};
+}
+
 absl::StatusOr<StepResult> Trainer::TrainStep(const ImageSource& source,
                                               absl::Span<const int64_t> indices,
                                               const StepOptions& options,
@@ -197,14 +239,7 @@ absl::StatusOr<StepResult> Trainer::TrainStep(const ImageSource& source,
   DASM_ASSIGN_OR_RETURN(const BatchGradient batch,
                         Gradient(source, indices, options, key,
                                  state->parameters, state->buffers, signal));
-  const at::Tensor last = at::stack({batch.loss, batch.signal}).cpu();
-  const float* values = last.const_data_ptr<float>();
-  StepResult result;
-  result.loss = values[0];
-  result.signal = static_cast<int>(values[1]);
-  if (!std::isfinite(result.loss)) {
-    return NotFinite(result.loss, state->step);
-  }
+  DASM_ASSIGN_OR_RETURN(const StepResult result, ReadBack(batch, state->step));
   Apply(batch, options, state);
   return result;
 }
@@ -232,8 +267,14 @@ absl::StatusOr<double> Trainer::Train(const TrainingRecipe& recipe,
   std::vector<int64_t> order;
   int64_t epoch = -1;
   double loss = 0;
-  const int64_t stride = device_.is_cpu() ? 1 : kDeviceStride;
-  at::Tensor unread;  // sum of the losses that were not read
+  const int64_t stride = hooks.every > 0    ? hooks.every
+                         : device_.is_cpu() ? 1
+                                            : kDeviceStride;
+  // DC's augmentation of digits is the host's.
+  const std::unique_ptr<ImageSource> resident =
+      IsDcMnist(recipe) ? nullptr : MakeResident(&source, device_);
+  const ImageSource& images = resident != nullptr ? *resident : source;
+  std::vector<at::Tensor> unread;  // losses of the steps since the last stride
   while (state->step < recipe.steps) {
     const int64_t step = state->step;
     if (step / batches != epoch) {
@@ -247,19 +288,18 @@ absl::StatusOr<double> Trainer::Train(const TrainingRecipe& recipe,
     const StepOptions options = StepOptionsFor(recipe, step, batches);
     if ((step + 1) % stride != 0 && step + 1 < recipe.steps) {
       DASM_ASSIGN_OR_RETURN(const at::Tensor queued,
-                            QueueStep(source, indices, options, key, state));
-      unread = unread.defined() ? unread + queued : queued;
+                            QueueStep(images, indices, options, key, state));
+      unread.push_back(queued);
       continue;
     }
     const bool asked = hooks.poll && runner_.rank() == 0;
     const int wish = asked ? static_cast<int>(hooks.poll()) : 0;
-    DASM_ASSIGN_OR_RETURN(
-        const StepResult result,
-        TrainStep(source, indices, options, key, state, wish));
-    if (unread.defined() && !std::isfinite(unread.item<double>())) {
-      return NotFinite(unread.item<double>(), state->step);
-    }
-    unread = at::Tensor();
+    DASM_ASSIGN_OR_RETURN(const BatchGradient batch,
+                          Gradient(images, indices, options, key,
+                                   state->parameters, state->buffers, wish));
+    DASM_ASSIGN_OR_RETURN(const StepResult result,
+                          ReadBack(batch, step, std::exchange(unread, {})));
+    Apply(batch, options, state);
     loss = result.loss;
     if (hooks.progress) hooks.progress(state->step, loss);
     switch (static_cast<TrainHooks::Wish>(result.signal)) {

@@ -13,6 +13,8 @@
 //
 // Bytes: a step all-reduces ceil(|batch| / group) rows of P + B + 2 floats
 //   (gradient, buffers, loss, signal).
+// On a device nothing is read back and a slice's gradient is one recorded step
+// (step_graph.h); the update, after the all-reduce, is a few kernels more.
 // Errors: a non-finite loss is NUMERIC (failure class) with the step and leaves
 //   the state as it was before; soft labels with CutMix are INVALID_ARGUMENT;
 //   those of the collective pass through.
@@ -35,6 +37,7 @@
 #include "worker/collective/collective.h"
 #include "worker/engine/augmentation/augmentation.h"
 #include "worker/engine/dataset/image_source.h"
+#include "worker/engine/device/step_graph.h"
 #include "worker/engine/network/network.h"
 #include "worker/engine/shard/shard_runner.h"
 #include "worker/engine/trainer/training_state.h"
@@ -76,6 +79,9 @@ struct StepResult {
 // What Train asks its caller, between steps. Unset ones are not asked.
 struct TrainHooks {
   enum class Wish { kNone, kCheckpoint, kStop };
+  // Steps from one call, and reading of losses, to the next; 0: 1 on the CPU,
+  // Trainer::kDeviceStride on a device.
+  int64_t every = 0;
   // Asked of rank 0 before each step; all ranks act on the answer after it.
   std::function<Wish()> poll;
   // On every rank, for a kCheckpoint or kStop.
@@ -86,10 +92,11 @@ struct TrainHooks {
 
 class Trainer {
  public:
-  // Borrows `network` and `collective`. `device` is that of the states.
+  // Borrows `network`, `collective` and `graph` (null: steps are called).
+  // `device` is that of the states.
   Trainer(const Network* network, const ExecutionSpec& execution, uint64_t seed,
           const std::string& stream_prefix, Collective* collective,
-          at::Device device = at::kCPU);
+          at::Device device = at::kCPU, StepGraph* graph = nullptr);
 
   // The gradient of a batch at `parameters` [P], nothing else: what optimisers
   // are made of. Equal keys give the same augmented batch. Running statistics
@@ -128,10 +135,10 @@ class Trainer {
   // The data are walked in epochs, each a new permutation from
   // "<prefix>.order"; a short last batch is kept. Draws are keyed by (step,
   // `stage`), permutations by (epoch, stage). A run resumed from a
-  // checkpointed state ends with the same bits. On a device, hooks are called
-  // and losses checked every kDeviceStride steps only, and a loss that is not
-  // finite may have spoilt the state. Returns the last loss; CANCELLED with
-  // failure class PREEMPTED after a kStop.
+  // checkpointed state ends with the same bits. On a device the images are kept
+  // there. With hooks.every above 1 a loss that is not finite may have spoilt
+  // the state when it is found; the error names its step all the same. Returns
+  // the last loss; CANCELLED with failure class PREEMPTED after a kStop.
   static constexpr int64_t kDeviceStride = 16;
   absl::StatusOr<double> Train(const TrainingRecipe& recipe,
                                const ImageSource& source,
@@ -140,11 +147,16 @@ class Trainer {
 
  private:
   struct Batch;
-  // Gradient of slice [begin, end) of the batch into `row`: P gradient values,
-  // B buffer values, the loss, the signal.
+  // Gradient of images [begin, end) of the batch into `row`: P gradient values,
+  // B buffer values, the loss.
   void ComputeSlice(const Batch& batch, int64_t begin, int64_t end,
                     const at::Tensor& parameters, const at::Tensor& buffers,
-                    at::Tensor row) const;
+                    const at::Tensor& row) const;
+  // The loss and signal of a batch that is step `step`. NUMERIC naming the
+  // first loss that is not finite, of the steps before (`unread`) too.
+  static absl::StatusOr<StepResult> ReadBack(
+      const BatchGradient& batch, int64_t step,
+      std::vector<at::Tensor> unread = {});
   // Spoils the gradient.
   void Apply(const BatchGradient& batch, const StepOptions& options,
              TrainingState* state) const;
@@ -157,6 +169,7 @@ class Trainer {
   const RandomStream order_;
   const RandomStream augmentation_;
   const RandomStream cutmix_;
+  StepGraph* const graph_;
 };
 
 // Passes over the data that `steps` steps of `batches` batches a pass begin.

@@ -145,7 +145,7 @@ TEST(Trainer, CutMixSharesTheLossByArea) {
 
   const at::Tensor images = source.Normalised(Indices(6));
   const at::Tensor mixed =
-      ApplyCutMix(images, source.Normalised(draw.partner), draw);
+      ApplyCutMix(images, source.Normalised(draw.partner), draw.Box(kShape));
   const at::Tensor logits = network->Forward(network->Slice(start.parameters),
                                              mixed, BufferMode::kTrain);
   const double own =

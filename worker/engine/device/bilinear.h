@@ -1,0 +1,33 @@
+// Bilinear sampling that may be differentiated on a device. Torch's own is
+// taken on the CPU; on a device its derivatives add with atomics and are an
+// error where deterministic algorithms are asked for, as the engine does. There
+// the same is made of gathers, whose derivatives have an order.
+//
+// Shapes: images [N, C, H, W], any floating dtype. Nothing is read back, and no
+// host tensor is made: steps that call them may be recorded (step_graph.h).
+#ifndef DASM_WORKER_ENGINE_DEVICE_BILINEAR_H_
+#define DASM_WORKER_ENGINE_DEVICE_BILINEAR_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace dasm {
+
+// As at::upsample_bilinear2d without aligned corners.
+at::Tensor ResizeBilinear(const at::Tensor& images, int64_t height,
+                          int64_t width);
+// As at::grid_sampler, bilinear with zeros outside; `grid` [N, h, w, 2] of
+// (x, y), not differentiable.
+at::Tensor SampleBilinear(const at::Tensor& images, const at::Tensor& grid,
+                          bool align_corners);
+
+// What both are on a device.
+at::Tensor ResizeByGathers(const at::Tensor& images, int64_t height,
+                           int64_t width);
+at::Tensor SampleByGathers(const at::Tensor& images, const at::Tensor& grid,
+                           bool align_corners);
+
+}  // namespace dasm
+
+#endif  // DASM_WORKER_ENGINE_DEVICE_BILINEAR_H_
