@@ -47,6 +47,8 @@ absl::StatusOr<SetData> ReadSet(const SafetensorsFile& file) {
                                  "\", not pixel or preprocessed"));
     }
     set.preprocessed = true;
+    const auto whitening = file.metadata().find(kWhitening);
+    if (whitening != file.metadata().end()) set.whitening = whitening->second;
   }
   if (file.tensors().contains("label_logits")) {
     DASM_ASSIGN_OR_RETURN(const TensorView logits,
@@ -101,6 +103,9 @@ absl::StatusOr<SetData> ConcatenateSets(const std::vector<SetData>& sets) {
       return BadSet(
           "sets in pixel space and preprocessed ones cannot be joined");
     }
+    if (set.whitening != sets[0].whitening) {
+      return BadSet("sets of different whitenings cannot be joined");
+    }
     if (set.label_logits.defined() != sets[0].label_logits.defined()) {
       return BadSet("sets with soft labels and without cannot be joined");
     }
@@ -125,6 +130,7 @@ absl::StatusOr<SetData> ConcatenateSets(const std::vector<SetData>& sets) {
   if (steps.size() == sets.size()) all.step_size = at::cat(steps);
   all.factor = sets[0].factor;
   all.preprocessed = sets[0].preprocessed;
+  all.whitening = sets[0].whitening;
   return all;
 }
 

@@ -12,6 +12,10 @@
 
 namespace dasm {
 
+// Metadata of a whitened data set, and of a set made of one: what the whitening
+// was fitted with.
+inline constexpr char kWhitening[] = "whitening";
+
 struct SetData {
   at::Tensor images;   // f32 [M, C, H, W]; stored, not decoded
   at::Tensor labels;   // i64 [M]
@@ -23,6 +27,8 @@ struct SetData {
   // False: images are pixels in [0, 1]. True: they are normalised or whitened
   // as the data set is, in any range.
   bool preprocessed = false;
+  // By which whitening, as the whitened data set named it; empty where unknown.
+  std::string whitening;
   // f32 [M, classes]; a target is the softmax of a row. Undefined: targets are
   // `labels`.
   at::Tensor label_logits;
@@ -36,8 +42,8 @@ absl::StatusOr<SetData> LoadSet(const std::string& path);
 
 // The union, in the given order. `source` is kept where every set has one, and
 // so are step sizes, one after another. DATA when shapes, factors or spaces
-// differ, or when some sets have soft labels and others have not; `sets` is not
-// empty.
+// or whitenings differ, or when some sets have soft labels and others have not;
+// `sets` is not empty.
 absl::StatusOr<SetData> ConcatenateSets(const std::vector<SetData>& sets);
 
 }  // namespace dasm

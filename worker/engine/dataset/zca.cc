@@ -1,6 +1,7 @@
 #include "worker/engine/dataset/zca.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <memory>
@@ -28,29 +29,68 @@ struct Range {
   int64_t size = 0;
 };
 
+// In the form that ProductOfRows wants.
+at::Tensor Pack(const at::Tensor& matrix) {
+  return matrix.is_cpu() && !matrix.is_mkldnn() && at::hasMKLDNN()
+             ? matrix.to_mkldnn()
+             : matrix;
+}
+
+// a b^T of fp32 matrices, packed or not. On the CPU oneDNN's product uses the
+// widest vectors of any vendor's; that of MKL does on Intel's alone.
+at::Tensor ProductOfRows(const at::Tensor& a, const at::Tensor& b) {
+  if (!a.is_cpu() || !at::hasMKLDNN()) return at::mm(a, b.t());
+  return at::mkldnn_linear(Pack(a), Pack(b)).to_dense();
+}
+
+// Sets the number of intra-op threads, and sets it back.
+class IntraOpThreads {
+ public:
+  explicit IntraOpThreads(int threads) : before_(at::get_num_threads()) {
+    at::set_num_threads(threads);
+  }
+  ~IntraOpThreads() { at::set_num_threads(before_); }
+  IntraOpThreads(const IntraOpThreads&) = delete;
+  IntraOpThreads& operator=(const IntraOpThreads&) = delete;
+
+ private:
+  const int before_;
+};
+
 // The upper tiles of a symmetric [D, D] matrix, one a shard.
 class SymmetricTiles {
  public:
   SymmetricTiles(int64_t dimensions, int64_t tile)
       : dimensions_(dimensions), tile_(std::min(tile, dimensions)) {
-    const int64_t count = (dimensions + tile_ - 1) / tile_;
-    for (int64_t i = 0; i < count; ++i) {
-      for (int64_t j = i; j < count; ++j) pairs_.emplace_back(At(i), At(j));
+    for (int64_t at = 0; at < dimensions; at += tile_) {
+      ranges_.push_back({at, std::min(tile_, dimensions - at)});
+    }
+    for (size_t i = 0; i < ranges_.size(); ++i) {
+      for (size_t j = i; j < ranges_.size(); ++j) pairs_.emplace_back(i, j);
     }
   }
 
-  // [tiles, tile^2], on every rank. `compute` returns the [rows.size,
-  // columns.size] tile on the runner's device.
-  using Compute = absl::FunctionRef<at::Tensor(Range rows, Range columns)>;
+  int64_t size() const { return static_cast<int64_t>(pairs_.size()); }
+  const std::vector<Range>& ranges() const { return ranges_; }
+  // Which ranges are the rows and columns of a tile.
+  const std::pair<size_t, size_t>& pair(int64_t tile) const {
+    return pairs_[tile];
+  }
+
+  // [tiles, tile^2], on every rank. `compute` returns a tile, [rows.size,
+  // columns.size] on the runner's device.
+  using Compute = absl::FunctionRef<at::Tensor(int64_t tile, const Range& rows,
+                                               const Range& columns)>;
   absl::StatusOr<at::Tensor> Gather(const ShardRunner& runner,
                                     at::ScalarType dtype,
                                     Compute compute) const {
     return runner.Gather(
-        static_cast<int64_t>(pairs_.size()), tile_ * tile_, dtype,
-        [&](int64_t shard, const at::Tensor& row) {
-          const auto& [rows, columns] = pairs_[shard];
+        size(), tile_ * tile_, dtype, [&](int64_t tile, const at::Tensor& row) {
+          const auto& [i, j] = pairs_[tile];
+          const Range& rows = ranges_[i];
+          const Range& columns = ranges_[j];
           row.zero_();
-          View(row, rows, columns).copy_(compute(rows, columns));
+          View(row, rows, columns).copy_(compute(tile, rows, columns));
         });
   }
 
@@ -62,12 +102,12 @@ class SymmetricTiles {
           .narrow(1, across.begin, across.size)
           .copy_(from);
     };
-    for (size_t shard = 0; shard < pairs_.size(); ++shard) {
-      const auto& [rows, columns] = pairs_[shard];
-      const at::Tensor tile =
-          View(shards[static_cast<int64_t>(shard)], rows, columns);
-      put(rows, columns, tile);
-      if (rows.begin != columns.begin) put(columns, rows, tile.t());
+    for (int64_t tile = 0; tile < size(); ++tile) {
+      const Range& rows = ranges_[pairs_[tile].first];
+      const Range& columns = ranges_[pairs_[tile].second];
+      const at::Tensor values = View(shards[tile], rows, columns);
+      put(rows, columns, values);
+      if (rows.begin != columns.begin) put(columns, rows, values.t());
     }
     return whole;
   }
@@ -77,91 +117,134 @@ class SymmetricTiles {
     return row.narrow(0, 0, rows.size * columns.size)
         .view({rows.size, columns.size});
   }
-  Range At(int64_t i) const {
-    return {i * tile_, std::min(tile_, dimensions_ - i * tile_)};
-  }
 
   const int64_t dimensions_;
   const int64_t tile_;
-  std::vector<std::pair<Range, Range>> pairs_;
+  std::vector<Range> ranges_;
+  std::vector<std::pair<size_t, size_t>> pairs_;
 };
 
-// [n, columns.size]: images [begin, begin + n), as bytes - 128.
+// [values.size, n]: bytes - 128 of images [begin, begin + n).
 at::Tensor CentredBytes(const ByteImages& images, int64_t begin, int64_t n,
-                        Range columns) {
-  at::Tensor values = at::empty({n, columns.size}, at::kFloat);
-  float* to = values.mutable_data_ptr<float>();
-  for (int64_t i = begin; i < begin + n; ++i) {
-    const uint8_t* from = images.Bytes(i).data() + columns.begin;
-    for (int64_t k = 0; k < columns.size; ++k) {
-      *to++ = static_cast<float>(int{from[k]} - kOffset);
+                        const Range& values) {
+  at::Tensor centred = at::empty({values.size, n}, at::kFloat);
+  float* const to = centred.mutable_data_ptr<float>();
+  // Transposed in blocks of a cache line.
+  constexpr int64_t kBlock = 16;
+  for (int64_t first = 0; first < n; first += kBlock) {
+    const int64_t count = std::min(kBlock, n - first);
+    const uint8_t* from[kBlock];
+    for (int64_t i = 0; i < count; ++i) {
+      from[i] = images.Bytes(begin + first + i).data() + values.begin;
+    }
+    for (int64_t k = 0; k < values.size; ++k) {
+      float* const line = to + k * n + first;
+      for (int64_t i = 0; i < count; ++i) {
+        line[i] = static_cast<float>(int{from[i][k]} - kOffset);
+      }
     }
   }
-  return values;
+  return centred;
 }
 
-// Sum over the images of the products of their centred bytes, exact: fp64
-// [rows.size, columns.size].
-at::Tensor SumOfProducts(const ByteImages& images, int64_t chunk, Range rows,
-                         Range columns, at::Device device) {
-  at::Tensor sum = at::zeros({rows.size, columns.size},
-                             at::TensorOptions(device).dtype(at::kDouble));
+// Of this rank's tiles, the sums over the images of the products of their
+// centred bytes: exact, fp64. Undefined for the others' tiles.
+absl::StatusOr<std::vector<at::Tensor>> SumsOfProducts(
+    const ByteImages& images, int64_t chunk, const SymmetricTiles& tiles,
+    const ShardRunner& runner, absl::FunctionRef<absl::Status()> proceed) {
+  const std::vector<Range>& ranges = tiles.ranges();
+  std::vector<at::Tensor> sums(tiles.size());
   for (int64_t begin = 0; begin < images.size(); begin += chunk) {
+    DASM_RETURN_IF_ERROR(proceed());
     const int64_t n = std::min(chunk, images.size() - begin);
-    const at::Tensor a = CentredBytes(images, begin, n, rows).to(device);
-    const at::Tensor b =
-        rows.begin == columns.begin
-            ? a
-            : CentredBytes(images, begin, n, columns).to(device);
-    sum.add_(at::mm(a.t(), b));
+    std::vector<at::Tensor> parts;
+    for (const Range& range : ranges) {
+      parts.push_back(
+          Pack(CentredBytes(images, begin, n, range).to(runner.device())));
+    }
+    for (int64_t tile = runner.rank(); tile < tiles.size();
+         tile += runner.size()) {
+      const auto& [i, j] = tiles.pair(tile);
+      const at::Tensor products = ProductOfRows(parts[i], parts[j]);
+      if (sums[tile].defined()) {
+        sums[tile].add_(products);
+      } else {
+        sums[tile] = products.to(at::kDouble);
+      }
+    }
   }
-  return sum;
+  return sums;
 }
 
 // Exact sums of centred bytes, fp64 [D].
 at::Tensor SumOfBytes(const ByteImages& images) {
   const int64_t dimensions = images.shape().elements();
-  std::vector<int64_t> sums(dimensions);
-  for (int64_t i = 0; i < images.size(); ++i) {
-    const absl::Span<const uint8_t> bytes = images.Bytes(i);
-    for (int64_t d = 0; d < dimensions; ++d) sums[d] += int{bytes[d]} - kOffset;
+  at::Tensor total =
+      at::full({dimensions}, -kOffset * images.size(), at::kLong);
+  int64_t* const total_of = total.mutable_data_ptr<int64_t>();
+  // What 32 bits hold.
+  constexpr int64_t kMost = int64_t{1} << 24;
+  for (int64_t begin = 0; begin < images.size(); begin += kMost) {
+    std::vector<uint32_t> sums(dimensions);
+    const int64_t end = std::min(begin + kMost, images.size());
+    for (int64_t i = begin; i < end; ++i) {
+      const uint8_t* const bytes = images.Bytes(i).data();
+      for (int64_t d = 0; d < dimensions; ++d) sums[d] += bytes[d];
+    }
+    for (int64_t d = 0; d < dimensions; ++d) total_of[d] += sums[d];
   }
-  return at::tensor(sums, at::kLong).to(at::kDouble);
+  return total.to(at::kDouble);
 }
 
-// Eigenvalues (ascending, not below 0) and eigenvectors, found by rank 0, which
-// alone has the matrix.
-absl::StatusOr<std::pair<at::Tensor, at::Tensor>> Eigen(int64_t dimensions,
-                                                        at::Tensor covariance,
-                                                        Collective* collective,
-                                                        at::Device device) {
-  // Values in row 0: one message.
-  at::Tensor message = at::empty({dimensions + 1, dimensions}, at::kDouble);
+struct Eigensystem {
+  at::Tensor values;   // fp64 [D], ascending, not below 0
+  at::Tensor vectors;  // [D, D], found in fp64 and rounded to fp32
+};
+
+absl::Status Broadcast(const at::Tensor& tensor, Collective* collective) {
+  return collective->Broadcast(absl::MakeSpan(
+      static_cast<char*>(tensor.mutable_data_ptr()), tensor.nbytes()));
+}
+
+// Found by rank 0, which alone has the matrix.
+absl::StatusOr<Eigensystem> Decompose(int64_t dimensions, at::Tensor covariance,
+                                      Collective* collective,
+                                      at::Device device) {
+  Eigensystem system;
   if (collective->rank() == 0) {
-    auto [values, vectors] = at::linalg_eigh(covariance.cpu());
+    const IntraOpThreads threads(kEigenThreads);
+    const auto [values, vectors] = at::linalg_eigh(covariance.cpu());
     covariance.reset();
-    message[0].copy_(values.clamp_min(0));
-    message.narrow(0, 1, dimensions).copy_(vectors);
+    system.values = values.clamp_min(0);
+    // LAPACK's are columns in memory.
+    system.vectors = vectors.to(at::kFloat).contiguous();
+  } else {
+    system.values = at::empty({dimensions}, at::kDouble);
+    system.vectors = at::empty({dimensions, dimensions}, at::kFloat);
   }
-  DASM_RETURN_IF_ERROR(collective->Broadcast(absl::MakeSpan(
-      static_cast<char*>(message.mutable_data_ptr()), message.nbytes())));
-  message = message.to(device);
-  return std::pair(message[0], message.narrow(0, 1, dimensions));
+  DASM_RETURN_IF_ERROR(Broadcast(system.values, collective));
+  DASM_RETURN_IF_ERROR(Broadcast(system.vectors, collective));
+  return Eigensystem{system.values.to(device), system.vectors.to(device)};
 }
 
 }  // namespace
 
+Zca Zca::ForWhitening() const { return {mean, Pack(whiten), at::Tensor()}; }
+
 at::Tensor Zca::Whiten(const at::Tensor& pixels) const {
-  return at::mm(pixels.flatten(1) - mean, whiten).view(pixels.sizes());
+  return ProductOfRows(pixels.flatten(1) - mean, whiten).view(pixels.sizes());
 }
 
 at::Tensor Zca::Unwhiten(const at::Tensor& whitened) const {
-  return (at::mm(whitened.flatten(1), unwhiten) + mean).view(whitened.sizes());
+  return ProductOfRows(whitened.flatten(1), unwhiten)
+      .add_(mean)
+      .view(whitened.sizes());
 }
 
 absl::StatusOr<ZcaFit> FitZca(const ByteImages& images,
                               const ZcaOptions& options, Collective* collective,
-                              at::Device device) {
+                              at::Device device,
+                              absl::FunctionRef<absl::Status()> proceed) {
   TORCH_CHECK(images.size() >= 2 && options.tile > 0 && options.chunk > 0 &&
                   options.chunk <= kExactProducts,
               "ZCA needs two images, and chunks of at most 1024");
@@ -173,40 +256,55 @@ absl::StatusOr<ZcaFit> FitZca(const ByteImages& images,
   // With integers S and s: Cov = (N S - s s^T) / (N (N - 1) 255^2). Numerators
   // are exact: below 2^53 up to some 700,000 images.
   DASM_ASSIGN_OR_RETURN(
+      std::vector<at::Tensor> sums,
+      SumsOfProducts(images, options.chunk, tiles, runner, proceed));
+  DASM_ASSIGN_OR_RETURN(
       at::Tensor shards,
-      tiles.Gather(runner, at::kDouble, [&](Range rows, Range columns) {
-        at::Tensor tile =
-            SumOfProducts(images, options.chunk, rows, columns, device);
-        tile.mul_(count);
-        tile.sub_(at::outer(sum.narrow(0, rows.begin, rows.size),
-                            sum.narrow(0, columns.begin, columns.size)));
-        return tile.div_(count * (count - 1) * 255 * 255);
-      }));
+      tiles.Gather(runner, at::kDouble,
+                   [&](int64_t tile, const Range& rows, const Range& columns) {
+                     at::Tensor products =
+                         std::exchange(sums[tile], at::Tensor());
+                     products.mul_(count);
+                     products.sub_(
+                         at::outer(sum.narrow(0, rows.begin, rows.size),
+                                   sum.narrow(0, columns.begin, columns.size)));
+                     return products.div_(count * (count - 1) * 255 * 255);
+                   }));
   at::Tensor covariance;
   if (runner.rank() == 0) covariance = tiles.Assemble(shards);
   shards.reset();
-  DASM_ASSIGN_OR_RETURN(const auto eigen,
-                        Eigen(images.shape().elements(), std::move(covariance),
-                              collective, device));
-  const auto& [values, vectors] = eigen;
-  const at::Tensor root = (values + options.epsilon).sqrt();
+  DASM_ASSIGN_OR_RETURN(const Eigensystem eigen,
+                        Decompose(images.shape().elements(),
+                                  std::move(covariance), collective, device));
+  const at::Tensor root = (eigen.values + options.epsilon).sqrt();
 
   ZcaFit fit;
+  // U diag(d) U^T = d_0 I + U diag(d - d_0) U^T: most eigenvalues are small
+  // beside epsilon, so that the product is small, and its rounding too.
   const auto matrix =
       [&](const at::Tensor& diagonal) -> absl::StatusOr<at::Tensor> {
+    DASM_RETURN_IF_ERROR(proceed());
+    const double constant = diagonal[0].item<double>();
+    const at::Tensor rest = (diagonal - constant).to(at::kFloat);
     DASM_ASSIGN_OR_RETURN(
         const at::Tensor of_ranks,
-        tiles.Gather(runner, at::kFloat, [&](Range rows, Range columns) {
-          return at::mm(vectors.narrow(0, rows.begin, rows.size) * diagonal,
-                        vectors.narrow(0, columns.begin, columns.size).t());
-        }));
+        tiles.Gather(
+            runner, at::kFloat,
+            [&](int64_t, const Range& rows, const Range& columns) {
+              at::Tensor tile = ProductOfRows(
+                  eigen.vectors.narrow(0, rows.begin, rows.size) * rest,
+                  eigen.vectors.narrow(0, columns.begin, columns.size));
+              if (rows.begin == columns.begin) tile.diagonal().add_(constant);
+              return tile;
+            }));
     return tiles.Assemble(of_ranks);
   };
   DASM_ASSIGN_OR_RETURN(fit.zca.whiten, matrix(root.reciprocal()));
   DASM_ASSIGN_OR_RETURN(fit.zca.unwhiten, matrix(root));
   fit.zca.mean = ((sum / count + kOffset) / 255).to(at::kFloat);
-  fit.smallest_eigenvalue = values[0].item<double>();
-  fit.largest_eigenvalue = values[values.numel() - 1].item<double>();
+  fit.smallest_eigenvalue = eigen.values[0].item<double>();
+  fit.largest_eigenvalue =
+      eigen.values[eigen.values.numel() - 1].item<double>();
   return fit;
 }
 

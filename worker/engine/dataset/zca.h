@@ -7,10 +7,13 @@
 // Shapes: N images of D = C H W values, in this order.
 // Numerics: Cov is summed as integers, without an error: pixels are bytes, and
 //   bytes - 128 multiplied in fp32 give exact sums of up to 1024 products,
-//   which are added in fp64. Eigenvectors and the matrices' products are fp64;
-//   the matrices are rounded to fp32 once, and whitening is fp32.
+//   which are added in fp64. Eigenvectors are found in fp64 and rounded to
+//   fp32, in which the matrices are multiplied but for their largest part, a
+//   multiple of the identity; whitening is fp32.
 // Determinism: ranks share tiles of the matrices; the same bits for any number
-//   of ranks.
+//   of ranks. Eigenvectors are found by rank 0 while the others wait, with
+//   kEigenThreads intra-op threads whatever a rank has: LAPACK's bits depend on
+//   their number.
 // Threads: all ranks make the same calls. May throw c10::Error.
 #ifndef DASM_WORKER_ENGINE_DATASET_ZCA_H_
 #define DASM_WORKER_ENGINE_DATASET_ZCA_H_
@@ -20,17 +23,26 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "worker/collective/collective.h"
 #include "worker/engine/dataset/image_data.h"
 
 namespace dasm {
 
-struct Zca {
-  at::Tensor mean;      // f32 [D]
-  at::Tensor whiten;    // f32 [D, D]
-  at::Tensor unwhiten;  // f32 [D, D]
+// Decides bits. Threads that a slot has no cores for cost it little, as long as
+// they wait without spinning (OMP_WAIT_POLICY, as runners are started).
+inline constexpr int kEigenThreads = 2;
 
+struct Zca {
+  at::Tensor mean;  // f32 [D]
+  // f32 [D, D], symmetric but for rounding.
+  at::Tensor whiten;
+  at::Tensor unwhiten;
+
+  // For many calls of Whiten alone: without `unwhiten`.
+  Zca ForWhitening() const;
   // Of images [n, C, H, W] fp32.
   at::Tensor Whiten(const at::Tensor& pixels) const;
   at::Tensor Unwhiten(const at::Tensor& whitened) const;
@@ -44,14 +56,18 @@ struct ZcaFit {
 
 struct ZcaOptions {
   double epsilon = 0.1;
-  int64_t tile = 512;    // side of the tiles that ranks share
+  int64_t tile = 384;    // side of the tiles that ranks share
   int64_t chunk = 1024;  // images of a product, at most 1024
 };
 
-// Fitted on all of `images`, at least two. Errors: those of the collective.
-absl::StatusOr<ZcaFit> FitZca(const ByteImages& images,
-                              const ZcaOptions& options, Collective* collective,
-                              at::Device device);
+// Fitted on all of `images`, at least two. `proceed` is asked between chunks
+// and matrices, by all ranks alike; its error ends the fit. Errors: those of
+// `proceed` and the collective.
+absl::StatusOr<ZcaFit> FitZca(
+    const ByteImages& images, const ZcaOptions& options, Collective* collective,
+    at::Device device, absl::FunctionRef<absl::Status()> proceed = [] {
+      return absl::OkStatus();
+    });
 
 // A `zca` blob of images of D values (common/spec/task_parameters.h), on the
 // host. DATA, naming the path, for a file of another shape.

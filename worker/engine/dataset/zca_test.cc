@@ -1,6 +1,7 @@
 #include "worker/engine/dataset/zca.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <map>
@@ -88,6 +89,67 @@ TEST_F(ZcaTest, VarianceAlongEachEigenvectorIsWhatEpsilonLeaves) {
   EXPECT_NEAR(fit.largest_eigenvalue, s[47].item<double>(), 1e-12);
   EXPECT_NEAR(fit.smallest_eigenvalue, s[0].item<double>(), 1e-12);
   EXPECT_LT(along.mean(0).abs().max().item<double>(), 1e-5);
+}
+
+TEST_F(ZcaTest, MatricesAreThoseOfDoublePrecisionButForRounding) {
+  const ZcaFit fit = Fit({.tile = 20});
+  const at::Tensor x =
+      at::tensor(bytes_, at::kByte).view({60, 48}).to(at::kDouble) / 255;
+  const at::Tensor centred = x - x.mean(0);
+  const auto [s, u] = at::linalg_eigh(centred.t().mm(centred) / 59);
+  const at::Tensor root = (s + kEpsilon).sqrt();
+  const auto error = [&u = u](const at::Tensor& matrix,
+                              const at::Tensor& diagonal) {
+    const at::Tensor expected = (u * diagonal).mm(u.t());
+    return ((matrix - expected).abs().max() / expected.abs().max())
+        .item<double>();
+  };
+  EXPECT_LT(error(fit.zca.whiten, root.reciprocal()), 3e-7);
+  EXPECT_LT(error(fit.zca.unwhiten, root), 3e-7);
+  EXPECT_GT(error(fit.zca.unwhiten, root + 1e-6), 3e-7);
+  EXPECT_TRUE(fit.zca.ForWhitening()
+                  .Whiten(Images().Pixels(All()))
+                  .equal(fit.zca.Whiten(Images().Pixels(All()))));
+}
+
+TEST_F(ZcaTest, StopsWhenToldTo) {
+  SingleProcessCollective alone;
+  int calls = 0;
+  const auto stop_at = [&](int call) {
+    calls = 0;
+    return FitZca(Images(), {.chunk = 20}, &alone, at::kCPU,
+                  [&] {
+                    return calls++ == call ? absl::CancelledError("now")
+                                           : absl::OkStatus();
+                  })
+        .status();
+  };
+  // Three chunks, two matrices.
+  EXPECT_TRUE(stop_at(5).ok());
+  EXPECT_EQ(calls, 5);
+  for (int call = 0; call < 5; ++call) {
+    EXPECT_TRUE(absl::IsCancelled(stop_at(call)));
+    EXPECT_EQ(calls, call + 1);
+  }
+}
+
+// LAPACK's bits depend on their number, of so many values too.
+TEST_F(ZcaTest, ThreadsOfTheCallerAreKeptAndChangeNoBit) {
+  std::vector<uint8_t> bytes(200 * 108);
+  RandomSequence draws = RandomStream(6, "zca test").At(0);
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(draws.Below(256));
+  const ByteImages images(bytes.data(), {3, 6, 6}, std::vector<int64_t>(200, 0),
+                          {{0, 0, 0}, {1, 1, 1}});
+  SingleProcessCollective alone;
+  const int before = at::get_num_threads();
+  std::vector<ZcaFit> fits;
+  for (int threads : {1, 3}) {
+    at::set_num_threads(threads);
+    fits.push_back(Fit(images, {}, &alone));
+    EXPECT_EQ(at::get_num_threads(), threads);
+  }
+  at::set_num_threads(before);
+  EXPECT_TRUE(fits[0].zca.whiten.equal(fits[1].zca.whiten));
 }
 
 TEST_F(ZcaTest, TilesAndChunksChangeNothingButRounding) {

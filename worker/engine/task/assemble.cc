@@ -20,10 +20,14 @@ namespace {
 // What a reader needs to train on the set; no time, host or version, so that
 // equal sets are equal bytes.
 std::map<std::string, std::string> Metadata(const ImageData& data) {
-  return {{"dataset", data.name()},
-          {"classes", nlohmann::json(data.class_names()).dump()},
-          {"mean", nlohmann::json(data.normalization().mean).dump()},
-          {"std", nlohmann::json(data.normalization().std).dump()}};
+  std::map<std::string, std::string> metadata = {
+      {"dataset", data.name()},
+      {"classes", nlohmann::json(data.class_names()).dump()},
+      {"mean", nlohmann::json(data.normalization().mean).dump()},
+      {"std", nlohmann::json(data.normalization().std).dump()}};
+  const auto whitening = data.file().metadata().find(kWhitening);
+  if (whitening != data.file().metadata().end()) metadata.insert(*whitening);
+  return metadata;
 }
 
 // Images of a preprocessed set back in pixel space, not clamped.

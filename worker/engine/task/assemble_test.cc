@@ -85,6 +85,7 @@ TEST(Assemble, UnwhitensWithTheTransformOfTheDataSet) {
   }
   std::map<std::string, std::string> metadata = dataset->metadata();
   metadata["preprocessing"] = "zca";
+  metadata["whitening"] = "that of the test";
   metadata["mean"] = "[0.0]";
   metadata["std"] = "[1.0]";
   const at::Tensor mean = at::full({kValues}, 0.5, at::kFloat);
@@ -102,6 +103,8 @@ TEST(Assemble, UnwhitensWithTheTransformOfTheDataSet) {
                                         {"unwhiten", ViewOf(unwhiten)}});
   const GangRun run = gang.Run(Parameters(), inputs);
   ASSERT_TRUE(run.status.ok()) << run.status;
+  const auto file = *SafetensorsFile::Parse(run.outputs.at("synthetic"));
+  EXPECT_EQ(file->metadata().at("whitening"), "that of the test");
   const at::Tensor expected = Images() / 2 + 0.5;
   EXPECT_LT((Read(run.outputs.at("synthetic"), "pixels") - expected)
                 .abs()

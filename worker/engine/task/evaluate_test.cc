@@ -266,6 +266,36 @@ TEST(EvaluateTrajectory, RefusesWhatTheSetDoesNotAllow) {
   }
 }
 
+TEST(EvaluateTrajectory, RefusesASetOfAnotherWhitening) {
+  const auto named = [](const std::string& bytes, const std::string& name) {
+    const auto file = *SafetensorsFile::Parse(bytes);
+    auto metadata = file->metadata();
+    metadata["whitening"] = name;
+    return SerializeSafetensors(file->tensors(), metadata);
+  };
+  const std::string set = TinySet{.step_size = {0.02f}}.Blob();
+  const std::string whitened = DatasetBlob(false, /*whitened=*/true);
+  const auto status = [](const std::string& dataset, const std::string& set) {
+    return RunAlone(Evaluation(), {{"dataset", dataset}, {"set.1", set}})
+        .status;
+  };
+  const auto expect_refused = [&](const absl::Status& refused,
+                                  std::vector<std::string> words) {
+    EXPECT_EQ(FailureClassOf(refused), FailureClass::kData) << refused;
+    for (const std::string& word : words) {
+      EXPECT_THAT(std::string(refused.message()), HasSubstr(word));
+    }
+  };
+  EXPECT_TRUE(status(named(whitened, "mild"), named(set, "mild")).ok());
+  // Of before there were names.
+  EXPECT_TRUE(status(whitened, named(set, "mild")).ok());
+  EXPECT_TRUE(status(named(whitened, "mild"), set).ok());
+  expect_refused(status(named(whitened, "mild"), named(set, "hard")),
+                 {"mild", "hard", "validation share"});
+  expect_refused(status(DatasetBlob(false), named(set, "hard")),
+                 {"hard", "dataset.preprocessing zca"});
+}
+
 TEST(EvaluateTrajectory, TestsTheSplitThatIsAskedFor) {
   const TinySet set = {.step_size = {0.02f}};
   Inputs inputs = {{"dataset", DatasetBlob(true)}, {"set.1", set.Blob()}};

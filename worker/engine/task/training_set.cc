@@ -54,6 +54,30 @@ SetData Rows(const SetData& set, const Part& part) {
   return some;
 }
 
+// Of a data set; empty for one that is not whitened, or is older than the name.
+std::string WhiteningOf(const ImageData& data) {
+  const auto found = data.file().metadata().find(kWhitening);
+  return found == data.file().metadata().end() ? "" : found->second;
+}
+
+absl::Status CheckWhitening(const SetData& set, const std::string& path,
+                            const ImageData& data) {
+  if (set.whitening.empty()) return absl::OkStatus();
+  if (data.preprocessing() != Preprocessing::kZca) {
+    return BadSet(path, absl::StrCat("its images are whitened (", set.whitening,
+                                     ") and ", data.name(),
+                                     " is not; set dataset.preprocessing zca"));
+  }
+  const std::string whitening = WhiteningOf(data);
+  if (whitening.empty() || whitening == set.whitening) return absl::OkStatus();
+  return BadSet(
+      path,
+      absl::StrCat("its images are whitened otherwise (", set.whitening,
+                   ") than ", data.name(), " (", whitening,
+                   "); give the dataset (files, validation share) that the set "
+                   "was made of"));
+}
+
 absl::Status CheckUse(const SetData& set, const std::string& path,
                       const ImageData& data, const TrainingRecipe& recipe) {
   DASM_RETURN_IF_ERROR(CheckSet(set, data, path));
@@ -63,6 +87,7 @@ absl::Status CheckUse(const SetData& set, const std::string& path,
                            " is whitened; use a set that was made of whitened "
                            "data, or dataset.preprocessing normalize"));
   }
+  DASM_RETURN_IF_ERROR(CheckWhitening(set, path, data));
   if (set.label_logits.defined() && recipe.recipe != Recipe::kTrajectory) {
     return BadSet(path,
                   "it has soft labels, which only evaluation.recipe trajectory "

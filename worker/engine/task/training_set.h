@@ -31,7 +31,8 @@ struct TrainingSet {
 //
 // Failure class DATA, naming the set and the remedy: soft labels with a recipe
 // of hard ones; no step size, or none of a segment, where it is needed; pixels
-// where the data set is whitened; and as LoadSet, CheckSet, ConcatenateSets.
+// where the data set is whitened, or images of another whitening; and as
+// LoadSet, CheckSet, ConcatenateSets.
 absl::StatusOr<TrainingSet> LoadTrainingSet(const TaskFiles& files,
                                             const std::string& prefix,
                                             const ImageData& data,

@@ -11,8 +11,10 @@
 
 namespace dasm {
 
-// INVALID_ARGUMENT (field dataset.preprocessing) above 64 pixels a side; DATA
-// for images that are whitened already, or a single one.
+// The images' metadata "whitening" names epsilon and the training images. A
+// stop ends it between chunks, without a checkpoint. INVALID_ARGUMENT (field
+// dataset.preprocessing) above 64 pixels a side; DATA for images that are
+// whitened already, or a single one.
 absl::StatusOr<TaskOutcome> WhitenDataset(
     const WhitenDatasetParameters& parameters, const TaskContext& context);
 

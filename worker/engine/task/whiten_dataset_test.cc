@@ -42,6 +42,8 @@ TEST(WhitenDataset, OutputsOpenAsADataSetOfWhitenedImages) {
   ASSERT_TRUE(zca.ok()) << zca.status();
   EXPECT_EQ((*whitened)->preprocessing(), Preprocessing::kZca);
   EXPECT_EQ((*whitened)->name(), raw->name());
+  const std::string& whitening = (*whitened)->file().metadata().at("whitening");
+  EXPECT_THAT(whitening, HasSubstr("epsilon 0.1, mean sha256:"));
   EXPECT_EQ((*whitened)->class_names(), raw->class_names());
   EXPECT_EQ((*whitened)->train().labels(), raw->train().labels());
   EXPECT_EQ((*whitened)->test().labels(), raw->test().labels());
@@ -53,9 +55,9 @@ TEST(WhitenDataset, OutputsOpenAsADataSetOfWhitenedImages) {
 }
 
 TEST(WhitenDataset, RanksChangeNoBit) {
-  // Several chunks of 512, the last one short.
+  // Several chunks of 1024, the last one short.
   const std::string blob = TinyDatasetBlob(
-      {.shape = {1, 4, 4}, .train_per_class = 400, .test_per_class = 30});
+      {.shape = {1, 4, 4}, .train_per_class = 750, .test_per_class = 30});
   TinyGang gang;
   const GangRun alone =
       gang.Run(WhitenDatasetParameters{}, {{"dataset", blob}});
@@ -65,6 +67,49 @@ TEST(WhitenDataset, RanksChangeNoBit) {
         gang.Run(WhitenDatasetParameters{}, {{"dataset", blob}});
     EXPECT_EQ(run.outputs, alone.outputs) << gang.ranks << run.status;
   }
+}
+
+TEST(WhitenDataset, WhatItWasFittedWithIsItsName) {
+  const auto name = [](const WhitenDatasetParameters& parameters,
+                       const TinyData& data) {
+    const GangRun run =
+        TinyGang().Run(parameters, {{"dataset", TinyDatasetBlob(data)}});
+    EXPECT_TRUE(run.status.ok()) << run.status;
+    return (*SafetensorsFile::Parse(run.outputs.at("dataset")))
+        ->metadata()
+        .at("whitening");
+  };
+  const std::string one = name({}, {});
+  EXPECT_EQ(name({}, {.test_per_class = 3}), one);
+  EXPECT_NE(name({}, {.train_per_class = 23}), one);
+  EXPECT_NE(name({.epsilon = 0.2}, {}), one);
+}
+
+TEST(WhitenDataset, StopsBetweenItsChunks) {
+  const std::string blob = TinyDatasetBlob(
+      {.shape = {1, 4, 4}, .train_per_class = 750, .test_per_class = 30});
+  TinyGang gang;
+  const GangRun whole =
+      gang.Run(WhitenDatasetParameters{}, {{"dataset", blob}});
+  ASSERT_TRUE(whole.status.ok()) << whole.status;
+  // Three chunks of the covariance, two matrices, three chunks of images and
+  // one of the test's. Two ranks ask once less.
+  EXPECT_EQ(whole.observer.polls, 9);
+  for (int64_t poll = 0; poll < whole.observer.polls; ++poll) {
+    gang.ranks = 1 + static_cast<int>(poll % 2);
+    gang.wishes = {{poll, TaskObserver::Wish::kStop}};
+    const GangRun stopped =
+        gang.Run(WhitenDatasetParameters{}, {{"dataset", blob}});
+    EXPECT_EQ(FailureClassOf(stopped.status), FailureClass::kPreempted)
+        << poll << stopped.status;
+    EXPECT_TRUE(stopped.observer.checkpoints.empty());
+    EXPECT_TRUE(stopped.outputs.empty());
+  }
+  // A checkpoint that is due is none of its.
+  gang.ranks = 1;
+  gang.wishes = {{2, TaskObserver::Wish::kCheckpoint}};
+  EXPECT_EQ(gang.Run(WhitenDatasetParameters{}, {{"dataset", blob}}).outputs,
+            whole.outputs);
 }
 
 TEST(WhitenDataset, LargeImagesAreRefusedWithTheRemedy) {

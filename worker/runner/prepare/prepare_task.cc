@@ -99,6 +99,7 @@ struct ImportedSet {
   std::vector<int64_t> labels;
   std::vector<int32_t> segment;
   bool preprocessed = false;
+  std::string whitening;            // its name, or none
   std::vector<float> label_logits;  // [M, classes], or none
   std::vector<float> step_size;     // or none
 };
@@ -241,6 +242,8 @@ absl::StatusOr<ImportedSet> ImportSource(const ImportSetParameters& parameters,
   const auto space = (*file)->metadata().find("space");
   set.preprocessed =
       space != (*file)->metadata().end() && space->second == "preprocessed";
+  const auto whitening = (*file)->metadata().find("whitening");
+  if (whitening != (*file)->metadata().end()) set.whitening = whitening->second;
   DASM_ASSIGN_OR_RETURN(set.label_logits,
                         OptionalFloats(**file, path, "label_logits",
                                        {images->shape[0], dataset.classes}));
@@ -388,6 +391,7 @@ absl::StatusOr<std::string> RunImportSet(const ImportSetParameters& parameters,
   std::map<std::string, std::string> metadata = {
       {"factor", absl::StrCat(parameters.factor)}};
   if (set.preprocessed) metadata["space"] = "preprocessed";
+  if (!set.whitening.empty()) metadata["whitening"] = set.whitening;
   DASM_RETURN_IF_ERROR(
       StorageError(WriteSafetensors(output, tensors, metadata)));
   std::vector<int64_t> sizes(shape.classes);

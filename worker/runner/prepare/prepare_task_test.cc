@@ -269,7 +269,7 @@ TEST_F(PrepareTask, StoredTrajectorySetKeepsWhatWasLearned) {
          {"segment", {DType::kI32, {2}, segment.data()}},
          {"label_logits", {DType::kF32, {2, 3}, logits.data()}},
          {"step_size", {DType::kF32, {count}, rates.data()}}},
-        {{"factor", "1"}, {"space", "preprocessed"}});
+        {{"factor", "1"}, {"space", "preprocessed"}, {"whitening", "w"}});
   };
   ASSERT_TRUE(store(step_size).ok());
   const std::string output = folder_.At("set");
