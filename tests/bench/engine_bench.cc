@@ -16,6 +16,7 @@
 
 #include "CLI/CLI.hpp"
 #include "nlohmann/json.hpp"
+#include "tests/bench/bench_process.h"
 #include "tests/bench/idc_bench.h"
 #include "tests/support/process.h"
 #include "worker/collective/thread_collective.h"

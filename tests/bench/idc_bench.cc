@@ -1,17 +1,11 @@
 #include "tests/bench/idc_bench.h"
 
 #include <time.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <chrono>
-#include <cstdlib>
-#include <iostream>
 #include <thread>
 
 #include "common/dataset/reader.h"
 #include "common/dataset/source.h"
-#include "worker/runner/memory_policy.h"
 
 namespace dasm::bench {
 namespace {
@@ -26,38 +20,11 @@ std::vector<double> Between(const std::vector<double>& marks) {
 
 }  // namespace
 
-double Now() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
 double CpuNow() {
   timespec time = {};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) +
          1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
-}
-
-void Require(const absl::Status& status) {
-  if (status.ok()) return;
-  std::cerr << "error: " << status << "\n";
-  std::exit(1);
-}
-
-void RunLikeARunner(char** argv) {
-  // As the agent starts a runner: these are read when a process begins.
-  if (std::getenv("OMP_NUM_THREADS") == nullptr) {
-    setenv("OMP_NUM_THREADS", "1", 1);
-    setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 1);
-    execv("/proc/self/exe", argv);
-  }
-  SetMemoryPolicy();
 }
 
 void PrepareFashionMnist(const std::string& data, const std::string& file) {

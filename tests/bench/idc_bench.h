@@ -9,21 +9,14 @@
 
 #include "absl/status/status.h"
 #include "common/spec/task_parameters.h"
+#include "tests/bench/bench_process.h"
 #include "worker/collective/collective.h"
 #include "worker/engine/task/task.h"
 
 namespace dasm::bench {
 
-double Now();  // seconds of the steady clock
 // Processor seconds of this process, all of its threads together.
 double CpuNow();
-double Median(std::vector<double> values);
-// Ends the process with a message unless OK.
-void Require(const absl::Status& status);
-
-// Starts the program again as the agent starts a runner, unless that was done,
-// and makes its allocator a runner's. First in main().
-void RunLikeARunner(char** argv);
 
 // Reads Fashion-MNIST below `data` into `file`, as prepare_dataset does.
 void PrepareFashionMnist(const std::string& data, const std::string& file);

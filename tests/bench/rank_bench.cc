@@ -25,6 +25,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
+#include "tests/bench/bench_process.h"
 #include "tests/bench/idc_bench.h"
 #include "tests/support/process.h"
 #include "worker/collective/process_gang.h"
