@@ -19,6 +19,7 @@
 #include "worker/engine/task/trajectory_inputs.h"
 #include "worker/engine/task/trajectory_loop.h"
 #include "worker/engine/task/trajectory_start.h"
+#include "worker/engine/task/trajectory_state.h"
 
 namespace dasm {
 namespace {
@@ -43,6 +44,7 @@ class RangeFinder {
     while (search_.Next().has_value()) {
       DASM_ASSIGN_OR_RETURN(std::vector<double> losses,
                             Probe(start, *search_.Next()));
+      checkpoint_.reset();
       losses.resize(start_epochs_);
       search_.Add(losses);
     }
@@ -51,11 +53,10 @@ class RangeFinder {
 
  private:
   absl::Status Resume() {
-    DASM_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
-                          OpenCheckpoint(context_));
-    if (file == nullptr) return absl::OkStatus();
+    DASM_ASSIGN_OR_RETURN(checkpoint_, OpenCheckpoint(context_));
+    if (checkpoint_ == nullptr) return absl::OkStatus();
     DASM_ASSIGN_OR_RETURN(const TensorView bits,
-                          file->Get(kProbes, DType::kI64, 2));
+                          checkpoint_->Get(kProbes, DType::kI64, 2));
     if (bits.shape[1] != start_epochs_) {
       return absl::InvalidArgumentError(absl::StrCat(
           context_.files.checkpoint, " is not a checkpoint of this range"));
@@ -70,8 +71,9 @@ class RangeFinder {
     return absl::OkStatus();
   }
 
-  // Losses as their bits: one may be infinite.
-  absl::Status Save() const {
+  // The probes that are complete, and the one in progress. Losses as their
+  // bits: one may be infinite.
+  absl::Status Save(const TrajectoryState& state) const {
     const auto probes = static_cast<int64_t>(search_.losses().size());
     const at::Tensor bits = at::empty({probes, start_epochs_}, at::kLong);
     auto* row = static_cast<char*>(bits.mutable_data_ptr());
@@ -79,7 +81,15 @@ class RangeFinder {
       std::memcpy(row, losses.data(), losses.size() * sizeof(double));
       row += losses.size() * sizeof(double);
     }
-    return SaveCheckpoint(context_, probes, {{kProbes, bits}});
+    std::map<std::string, at::Tensor> tensors = TensorsOf(state);
+    tensors[kProbes] = bits;
+    return SaveCheckpoint(context_, Step(state), tensors);
+  }
+
+  // Iterations of all probes; the first one, of the start itself, has none.
+  int64_t Step(const TrajectoryState& state) const {
+    const int64_t before = static_cast<int64_t>(search_.losses().size()) - 1;
+    return before * parameters_.iterations + state.iteration;
   }
 
   // A distillation from [begin, end) and the losses after it.
@@ -90,25 +100,30 @@ class RangeFinder {
     spec.start_epoch_initial = bounds.end;
     spec.start_epoch_max = bounds.end;
     spec.growth_iterations = 0;
-    const TrajectoryLoop loop(
-        &network_, &experts_, context_.collective, context_.device,
-        {spec, parameters_.execution,
-         DerivedSeed(parameters_.seed, "find_range", 0), nullptr});
+    const TrajectoryLoop loop(&network_, &experts_, context_.collective,
+                              context_.device,
+                              {spec, parameters_.execution,
+                               DerivedSeed(parameters_.seed, "find_range", 0),
+                               nullptr, context_.graph});
     TrajectoryState state = loop.Begin(start);
+    if (checkpoint_ != nullptr) {
+      DASM_RETURN_IF_ERROR(LoadState(*checkpoint_, &state));
+    }
     const bool distils = bounds.end > bounds.begin;
-    for (int i = 0; distils && i < parameters_.iterations; ++i) {
+    while (distils && state.iteration < parameters_.iterations) {
       DASM_ASSIGN_OR_RETURN(const TaskObserver::Wish wish,
                             PollTogether(context_));
-      if (wish != TaskObserver::Wish::kNone) DASM_RETURN_IF_ERROR(Save());
+      if (wish != TaskObserver::Wish::kNone) DASM_RETURN_IF_ERROR(Save(state));
       if (wish == TaskObserver::Wish::kStop) {
         return WithFailureClass(
-            absl::CancelledError(absl::StrCat(
-                "stopped as asked after ", search_.losses().size(), " probes")),
+            absl::CancelledError(
+                absl::StrCat("stopped as asked at iteration ", state.iteration,
+                             " of ", parameters_.iterations, " after ",
+                             search_.losses().size(), " probes")),
             FailureClass::kPreempted);
       }
       DASM_ASSIGN_OR_RETURN(const TrajectoryFigures figures, loop.Step(&state));
-      const int64_t before = static_cast<int64_t>(search_.losses().size()) - 1;
-      const int64_t step = before * parameters_.iterations + i + 1;
+      const int64_t step = Step(state);
       context_.observer->Point("matching_loss", step, figures.loss);
       // At most one probe a window of start epochs for each of two passes.
       const int64_t most =
@@ -127,6 +142,8 @@ class RangeFinder {
   const ExpertFile& held_out_;
   const int start_epochs_;
   RangeSearch search_;
+  // Until the probe that it interrupted is complete.
+  std::unique_ptr<SafetensorsFile> checkpoint_;
 };
 
 at::Tensor One(int64_t value) { return at::full({1}, value, at::kLong); }

@@ -11,7 +11,8 @@
 
 namespace dasm {
 
-// A checkpoint holds the probes that are complete; one in progress begins anew.
+// A checkpoint holds the losses of the probes that are complete and the state
+// of the one in progress.
 absl::StatusOr<TaskOutcome> FindRange(const FindRangeParameters& parameters,
                                       const TaskContext& context);
 

@@ -83,6 +83,7 @@ TEST(FindRange, RanksAndInterruptionsChangeNoBit) {
   const GangRun whole = gang.Run(Parameters(), Inputs());
   ASSERT_TRUE(whole.status.ok()) << whole.status;
   const int64_t polls = 2 * (whole.summary["probes"].get<int64_t>() - 1);
+  EXPECT_EQ(whole.observer.polls, polls);
   for (int64_t poll = 0; poll < polls; ++poll) {
     gang.ranks = 2;
     gang.checkpoint.clear();
@@ -96,6 +97,8 @@ TEST(FindRange, RanksAndInterruptionsChangeNoBit) {
     const GangRun resumed = gang.Run(Parameters(), Inputs());
     ASSERT_TRUE(resumed.status.ok()) << resumed.status;
     EXPECT_EQ(resumed.outputs, whole.outputs) << poll;
+    // No iteration is made twice.
+    EXPECT_EQ(resumed.observer.polls, polls - poll);
   }
 }
 

@@ -12,46 +12,17 @@
 #include "common/base/status_macros.h"
 #include "worker/engine/dataset/tensor_view.h"
 #include "worker/engine/task/checkpoint.h"
+#include "worker/engine/task/trajectory_state.h"
 
 namespace dasm {
 namespace {
 
-constexpr char kPixels[] = "pixels";
-constexpr char kPixelVelocity[] = "pixel_velocity";
-constexpr char kLabels[] = "label_logits";
-constexpr char kLabelVelocity[] = "label_velocity";
-constexpr char kAverage[] = "average";
-constexpr char kStepSize[] = "step_size";  // value, velocity
-constexpr char kCounts[] = "counts";       // iteration, skipped, not_finite
+constexpr char kSnapshotPixels[] = "pixels";
+constexpr char kSnapshotLabels[] = "label_logits";
+constexpr char kSnapshotAverage[] = "average";
+constexpr char kSnapshotStepSize[] = "step_size";
 constexpr char kCurves[] = "curves.";
 constexpr char kSnapshot[] = "snapshot.";
-
-absl::Status LoadInto(const SafetensorsFile& file, const std::string& name,
-                      at::Tensor* tensor) {
-  const auto dimensions = static_cast<int>(tensor->dim());
-  DASM_ASSIGN_OR_RETURN(const TensorView view,
-                        file.Get(name, DType::kF32, dimensions));
-  at::Tensor loaded = CopyTensor(view);
-  if (loaded.sizes() != tensor->sizes()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("checkpoint: \"", name, "\" is of another segment"));
-  }
-  *tensor = loaded.to(tensor->device());
-  return absl::OkStatus();
-}
-
-template <typename Value>
-absl::Status LoadValues(const SafetensorsFile& file, const std::string& name,
-                        DType dtype, std::initializer_list<Value*> values) {
-  DASM_ASSIGN_OR_RETURN(const TensorView view, file.Get(name, dtype, 1));
-  if (view.elements() != static_cast<int64_t>(values.size())) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("checkpoint: \"", name, "\" has another length"));
-  }
-  const auto* value = static_cast<const Value*>(view.data);
-  for (Value* to : values) *to = *value++;
-  return absl::OkStatus();
-}
 
 at::Tensor OnHost(const at::Tensor& tensor) {
   return tensor.detach().to(at::kCPU).clone();
@@ -80,24 +51,7 @@ absl::StatusOr<TrajectoryState> TrajectoryDistiller::Resume(
   DASM_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
                         OpenCheckpoint(context_));
   if (file == nullptr) return state;
-  DASM_RETURN_IF_ERROR(LoadInto(*file, kPixels, &state.pixels));
-  DASM_RETURN_IF_ERROR(LoadInto(*file, kPixelVelocity, &state.pixel_velocity));
-  if (state.labels.is_floating_point()) {
-    DASM_RETURN_IF_ERROR(LoadInto(*file, kLabels, &state.labels));
-  }
-  if (state.label_velocity.defined()) {
-    DASM_RETURN_IF_ERROR(
-        LoadInto(*file, kLabelVelocity, &state.label_velocity));
-  }
-  if (state.average.defined()) {
-    DASM_RETURN_IF_ERROR(LoadInto(*file, kAverage, &state.average));
-  }
-  DASM_RETURN_IF_ERROR(
-      LoadValues<double>(*file, kStepSize, DType::kF64,
-                         {&state.step_size.value, &state.step_size.velocity}));
-  DASM_RETURN_IF_ERROR(LoadValues<int64_t>(
-      *file, kCounts, DType::kI64,
-      {&state.iteration, &state.skipped, &state.not_finite}));
+  DASM_RETURN_IF_ERROR(LoadState(*file, &state));
   if (state.iteration < 0 || state.iteration > spec_.iterations) {
     return absl::InvalidArgumentError(
         absl::StrCat(context_.files.checkpoint, ": iteration ", state.iteration,
@@ -113,17 +67,7 @@ absl::StatusOr<TrajectoryState> TrajectoryDistiller::Resume(
 absl::Status TrajectoryDistiller::Save(const TrajectoryState& state) const {
   std::map<std::string, at::Tensor> tensors = curves_.ToBits(kCurves);
   tensors.insert(snapshots_.begin(), snapshots_.end());
-  tensors[kPixels] = state.pixels;
-  tensors[kPixelVelocity] = state.pixel_velocity;
-  if (state.labels.is_floating_point()) tensors[kLabels] = state.labels;
-  if (state.label_velocity.defined()) {
-    tensors[kLabelVelocity] = state.label_velocity;
-  }
-  if (state.average.defined()) tensors[kAverage] = state.average;
-  tensors[kStepSize] = at::tensor(
-      {state.step_size.value, state.step_size.velocity}, at::kDouble);
-  tensors[kCounts] =
-      at::tensor({state.iteration, state.skipped, state.not_finite}, at::kLong);
+  tensors.merge(TensorsOf(state));
   return SaveCheckpoint(context_, state.iteration, tensors);
 }
 
@@ -145,13 +89,14 @@ absl::Status TrajectoryDistiller::ProbeIfDue(const TrajectoryState& state) {
 
 void TrajectoryDistiller::KeepSnapshot(const TrajectoryState& state) {
   const std::string prefix = absl::StrCat(kSnapshot, state.iteration, ".");
-  snapshots_[prefix + kPixels] = OnHost(state.pixels);
-  snapshots_[prefix + kStepSize] = StepSizeTensor(state.step_size.value);
+  snapshots_[prefix + kSnapshotPixels] = OnHost(state.pixels);
+  snapshots_[prefix + kSnapshotStepSize] =
+      StepSizeTensor(state.step_size.value);
   if (state.labels.is_floating_point()) {
-    snapshots_[prefix + kLabels] = OnHost(state.labels);
+    snapshots_[prefix + kSnapshotLabels] = OnHost(state.labels);
   }
   if (state.average.defined()) {
-    snapshots_[prefix + kAverage] = OnHost(state.average);
+    snapshots_[prefix + kSnapshotAverage] = OnHost(state.average);
   }
 }
 
@@ -185,8 +130,8 @@ TrajectoryDistiller::Result TrajectoryDistiller::Finish(
     segment.images = OnHost(state.average);
   }
   for (const auto& [name, pixels] : snapshots_) {
-    if (!name.ends_with(kPixels)) continue;
-    const std::string prefix(absl::StripSuffix(name, kPixels));
+    if (!name.ends_with(kSnapshotPixels)) continue;
+    const std::string prefix(absl::StripSuffix(name, kSnapshotPixels));
     const std::string output(absl::StripSuffix(prefix, "."));
     const auto find = [&](const char* part) {
       const auto found = snapshots_.find(prefix + part);
@@ -194,9 +139,9 @@ TrajectoryDistiller::Result TrajectoryDistiller::Finish(
     };
     SetData set = start;
     set.images = pixels;
-    set.step_size = find(kStepSize);
-    set.label_logits = find(kLabels);
-    if (const at::Tensor average = find(kAverage); average.defined()) {
+    set.step_size = find(kSnapshotStepSize);
+    set.label_logits = find(kSnapshotLabels);
+    if (const at::Tensor average = find(kSnapshotAverage); average.defined()) {
       result.sets["raw_" + output] = set;
       set.images = average;
     }
