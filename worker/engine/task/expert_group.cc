@@ -248,7 +248,9 @@ absl::Status ExpertGroup::TrainEpoch(State* state) {
   }
   const int64_t size = options_.parameters.training.batch;
   const int64_t batches = options_.epochs.Batches(epoch);
-  const int64_t stride = context_.device.is_cpu() ? 1 : kStride;
+  const int64_t stride = options_.stride > 0        ? options_.stride
+                         : context_.device.is_cpu() ? 1
+                                                    : kStride;
   std::vector<at::Tensor> losses;  // not read yet; the experts of each step
   while (state->batch < batches) {
     const bool read =

@@ -52,6 +52,9 @@ class ExpertGroup {
     // What experts are trained on before their first epoch; null: they begin as
     // random networks.
     const TrainingSet* start;
+    // Steps from reading losses to reading them again; 0: 1 on the CPU, kStride
+    // on a device.
+    int64_t stride = 0;
   };
   // Borrows all of it.
   ExpertGroup(const Options& options, const TaskContext& context);

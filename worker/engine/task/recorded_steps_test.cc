@@ -2,6 +2,7 @@
 // of what is called, for every loop and any number of ranks.
 #include <map>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -165,11 +166,17 @@ std::vector<Case> EvaluationCases() {
   return {{"alone", parameters, inputs}, {"two ranks", parameters, inputs, 2}};
 }
 
-class RecordedSteps : public ::testing::TestWithParam<std::vector<Case> (*)()> {
+struct Task {
+  const char* name;
+  std::vector<Case> (*cases)();
 };
 
+void PrintTo(const Task& task, std::ostream* out) { *out << task.name; }
+
+class RecordedSteps : public ::testing::TestWithParam<Task> {};
+
 TEST_P(RecordedSteps, GiveTheOutputsOfCalledOnes) {
-  for (const Case& c : GetParam()()) {
+  for (const Case& c : GetParam().cases()) {
     SCOPED_TRACE(c.name);
     TinyGang gang;
     gang.ranks = c.ranks;
@@ -189,9 +196,13 @@ TEST_P(RecordedSteps, GiveTheOutputsOfCalledOnes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(OfATask, RecordedSteps,
-                         ::testing::Values(&DistillCases, &TrajectoryCases,
-                                           &ExpertCases, &EvaluationCases));
+INSTANTIATE_TEST_SUITE_P(
+    Of, RecordedSteps,
+    ::testing::Values(Task{"DistillSegment", &DistillCases},
+                      Task{"MatchTrajectories", &TrajectoryCases},
+                      Task{"TrainExperts", &ExpertCases},
+                      Task{"Evaluate", &EvaluationCases}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace dasm

@@ -4,14 +4,20 @@
 
 #include <cmath>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/error.h"
+#include "common/base/file_system.h"
+#include "common/base/temporary_directory.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "worker/collective/single_process_collective.h"
+#include "worker/engine/dataset/image_data.h"
 #include "worker/engine/dataset/tensor_view.h"
+#include "worker/engine/task/expert_group.h"
 #include "worker/engine/task/tiny_gang.h"
 
 namespace dasm {
@@ -244,6 +250,61 @@ TEST_F(TrainExpertsTest, BatchLargerThanTheDataIsRefused) {
   const GangRun run = gang_.Run(parameters_, inputs_);
   EXPECT_EQ(FieldOf(run.status), "experts.batch");
   EXPECT_EQ(FailureClassOf(run.status), FailureClass::kSpec);
+}
+
+// Of experts whose losses are read every `stride` steps.
+class ExpertGroupTest : public TrainExpertsTest {
+ protected:
+  ExpertGroupTest() : folder_(*TemporaryDirectory::Create()) {
+    files_.output_dir = folder_->path();
+    const std::string path = folder_->path() + "/dataset";
+    EXPECT_TRUE(
+        WriteFileAtomically(LocalFileSystem(), path, inputs_["dataset"]).ok());
+    data_ = *ImageData::Open(path);
+    network_ =
+        *MakeNetwork(parameters_.network, data_->shape(), data_->classes());
+  }
+
+  absl::StatusOr<TrainedExperts> Train(int64_t stride) {
+    const EpochData epochs(parameters_.training,
+                           {.ranked = data_->train_by_class()});
+    SingleProcessCollective alone;
+    FakeTaskObserver observer;
+    const RunOptions options;
+    const TaskContext context = {files_,    at::kCPU, &alone,
+                                 &observer, options,  "train_experts"};
+    Outputs outputs(context);
+    ExpertGroup group(
+        {parameters_, *network_, *data_, epochs, /*start=*/nullptr, stride},
+        context);
+    return group.Run(&outputs);
+  }
+
+  std::unique_ptr<TemporaryDirectory> folder_;
+  TaskFiles files_;
+  std::unique_ptr<ImageData> data_;
+  std::unique_ptr<Network> network_;
+};
+
+TEST_F(ExpertGroupTest, ReadingLossesSeldomChangesNoBit) {
+  const auto often = Train(1);
+  ASSERT_TRUE(often.ok()) << often.status();
+  for (int64_t stride : {3, 100}) {
+    const auto seldom = Train(stride);
+    ASSERT_TRUE(seldom.ok()) << seldom.status();
+    for (size_t k = 0; k < often->experts.size(); ++k) {
+      EXPECT_TRUE(
+          seldom->experts[k].parameters.equal(often->experts[k].parameters));
+    }
+  }
+}
+
+TEST_F(ExpertGroupTest, ALossThatIsNotFiniteNamesItsOwnStepWhenReadLater) {
+  parameters_.training.learning_rate = 1e20;
+  const absl::Status often = Train(1).status();
+  EXPECT_EQ(FailureClassOf(often), FailureClass::kNumeric);
+  EXPECT_THAT(std::string(often.message()), HasSubstr("in epoch 0, at step "));
+  for (int64_t stride : {2, 3, 100}) EXPECT_EQ(Train(stride).status(), often);
 }
 
 }  // namespace
