@@ -25,7 +25,7 @@ namespace {
 // A [D, D] matrix of larger images takes gigabytes, its eigenvectors hours.
 constexpr int kLargestSide = 64;
 // Images of one product; decides the bits.
-constexpr int64_t kChunk = 1024;
+constexpr int64_t kChunk = 512;
 
 absl::Status CheckData(const ImageData& data) {
   const ImageShape shape = data.shape();
