@@ -12,6 +12,8 @@
 #include <optional>
 #include <utility>
 
+#include "worker/engine/device/step_inputs.h"
+
 namespace dasm {
 namespace {
 

@@ -29,7 +29,7 @@
 namespace dasm {
 
 // Raised with every change of this header or of what it includes of ours.
-inline constexpr int kDevicePluginAbi = 1;
+inline constexpr int kDevicePluginAbi = 2;
 inline constexpr char kDevicePluginSymbol[] = "dasm_device_plugin";
 // Release and torch: objects that cross the border are laid out by both.
 inline constexpr char kDevicePluginBuild[] =

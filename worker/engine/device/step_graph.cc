@@ -2,10 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
-
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "worker/engine/device/load_plugin.h"
 
 namespace dasm {
@@ -35,28 +31,6 @@ StepGraph::Tensors RunStep(StepGraph* graph, at::Device device,
                            const StepGraph::Step& step) {
   if (graph != nullptr) return graph->Run(key, inputs, step);
   return EagerStepGraph(device).Run(key, inputs, step);
-}
-
-std::string RecordKey(const std::string& key,
-                      const StepGraph::Tensors& inputs) {
-  std::string record = key;
-  for (const at::Tensor& input : inputs) {
-    absl::StrAppend(&record, " ", c10::toString(input.scalar_type()), "[",
-                    absl::StrJoin(input.sizes(), ","), "]");
-  }
-  return record;
-}
-
-at::Tensor Upload(const at::Tensor& tensor, at::Device device) {
-  if (tensor.device() == device) return tensor;
-  return tensor.to(tensor.options().device(device), /*non_blocking=*/true);
-}
-
-at::Tensor UploadIndices(absl::Span<const int64_t> indices, at::Device device) {
-  const at::Tensor host =
-      at::empty({static_cast<int64_t>(indices.size())}, at::kLong);
-  std::copy(indices.begin(), indices.end(), host.mutable_data_ptr<int64_t>());
-  return Upload(host, device);
 }
 
 }  // namespace dasm

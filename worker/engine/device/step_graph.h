@@ -20,13 +20,12 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/types/span.h"
+#include "worker/engine/device/step_inputs.h"
 
 namespace dasm {
 
@@ -66,16 +65,6 @@ StepGraph::Tensors RunStep(StepGraph* graph, at::Device device,
                            const std::string& key,
                            const StepGraph::Tensors& inputs,
                            const StepGraph::Step& step);
-
-// What is recorded once: the key with the shapes and types of the inputs.
-std::string RecordKey(const std::string& key, const StepGraph::Tensors& inputs);
-
-// `tensor` on `device`. Unlike Tensor::to, the host does not wait until what is
-// queued there is done; `tensor` may be changed or freed at once. From host
-// memory that is not pinned, as all of ours.
-at::Tensor Upload(const at::Tensor& tensor, at::Device device);
-// int64 [n].
-at::Tensor UploadIndices(absl::Span<const int64_t> indices, at::Device device);
 
 }  // namespace dasm
 
