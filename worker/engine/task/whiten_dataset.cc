@@ -23,18 +23,19 @@ namespace dasm {
 namespace {
 
 // A [D, D] matrix of larger images takes gigabytes, its eigenvectors hours.
-constexpr int kLargestSide = 64;
+constexpr int kLargestWhitenedSide = 64;
 // Images of one product; decides the bits.
 constexpr int64_t kChunk = 512;
 
 absl::Status CheckData(const ImageData& data) {
   const ImageShape shape = data.shape();
-  if (shape.height > kLargestSide || shape.width > kLargestSide) {
+  if (shape.height > kLargestWhitenedSide ||
+      shape.width > kLargestWhitenedSide) {
     return InvalidField(
         "dataset.preprocessing",
-        absl::StrCat("zca is for images of up to ", kLargestSide, " x ",
-                     kLargestSide, " pixels, these have ", shape.height, " x ",
-                     shape.width, "; set normalize"));
+        absl::StrCat("zca is for images of up to ", kLargestWhitenedSide, " x ",
+                     kLargestWhitenedSide, " pixels, these have ", shape.height,
+                     " x ", shape.width, "; set normalize"));
   }
   const ByteImages* train = data.train_bytes();
   if (train != nullptr && train->size() >= 2) return absl::OkStatus();
