@@ -13,9 +13,9 @@ namespace {
 
 constexpr char kState[] = "training.";
 // Points of the loss kept of one training.
-constexpr int64_t kPoints = 200;
+constexpr int64_t kTrainingPoints = 200;
 
-TrainHooks::Wish ToHook(TaskObserver::Wish wish) {
+TrainHooks::Wish HookWish(TaskObserver::Wish wish) {
   switch (wish) {
     case TaskObserver::Wish::kNone:
       return TrainHooks::Wish::kNone;
@@ -46,11 +46,11 @@ absl::StatusOr<TrainedNetwork> TrainNetwork(
 
   TrainedNetwork result;
   for (const TrainingStage& stage : stages) result.steps += stage.steps;
-  const int64_t every = std::max<int64_t>(1, result.steps / kPoints);
+  const int64_t every = std::max<int64_t>(1, result.steps / kTrainingPoints);
   int64_t last_step = state.training.step;
   for (int k = 0; k < state.stage; ++k) last_step += stages[k].steps;
   StageHooks hooks;
-  hooks.poll = [&] { return ToHook(context.observer->Poll()); };
+  hooks.poll = [&] { return HookWish(context.observer->Poll()); };
   hooks.progress = [&](int64_t step, double loss) {
     // Not every step is told of, on a device.
     if (step / every != last_step / every || step == result.steps) {
