@@ -12,6 +12,10 @@ if(DASM_FUZZ)
   # All of our code counts for coverage.
   set(DASM_SANITIZE fuzzer-no-link,address,undefined)
 endif()
+if(DASM_UNITY)
+  # Looks at the file named to the compiler, which includes all others.
+  target_compile_options(dasm_options INTERFACE -Wno-subobject-linkage)
+endif()
 if(DASM_SANITIZE)
   target_compile_options(dasm_options INTERFACE -fsanitize=${DASM_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(dasm_options INTERFACE -fsanitize=${DASM_SANITIZE})
