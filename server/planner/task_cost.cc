@@ -9,7 +9,12 @@
 namespace dasm {
 namespace {
 
-constexpr double kRunnerBytes = 280.0 * (1 << 20);
+constexpr double kMiB = 1 << 20;
+constexpr double kRunnerBytes = 140 * kMiB;
+// Of a runner that computes networks: kernels and their scratch.
+constexpr double kNetworkBytes = 30 * kMiB;
+// What the allocator holds back, at most; below as much as is kept.
+constexpr double kSlackBytes = 100 * kMiB;
 constexpr double kTraining = 1.36;
 constexpr double kSynthetic = 2.8;
 constexpr double kFloat = sizeof(float);
@@ -148,13 +153,12 @@ class CostVisitor {
     const double kept = image * EffectiveTrainGroup(p);
     const double file =
         static_cast<double>(ExpertBytes(p.network, training.epochs, dataset_));
-    TaskCost cost = Make(
+    TaskCost cost = MakeComputing(
         flops,
         DatasetBytes() + p.count * (gsam ? 1.5 : 1.0) * ParameterBytes(net) +
-            kept + 2 * SetBytes(images_),
-        DatasetBytes() + SetBytes(images_) + p.count * file,
+            2 * SetBytes(images_),
+        kept, DatasetBytes() + SetBytes(images_) + p.count * file,
         steps + p.count * start.steps);
-    cost.fixed_memory_bytes = cost.memory_bytes - static_cast<int64_t>(kept);
     cost.memory_bytes_per_image = static_cast<int64_t>(std::ceil(image));
     return cost;
   }
@@ -191,12 +195,12 @@ class CostVisitor {
                   kTraining * std::min(p.execution.train_group, m.net_batch)});
     const double segment =
         static_cast<double>(p.images_per_class) * dataset_.classes;
-    TaskCost cost =
-        Make(static_cast<double>(steps) * m.inits_per_step * pass,
-             DatasetBytes() + m.inits_per_step * ParameterBytes(net) + kept +
-                 4 * SetBytes(segment),
-             DatasetBytes() + SetBytes(images_) + 2 * SetBytes(segment), steps);
-    cost.fixed_memory_bytes = cost.memory_bytes - static_cast<int64_t>(kept);
+    TaskCost cost = MakeComputing(
+        static_cast<double>(steps) * m.inits_per_step * pass,
+        DatasetBytes() + m.inits_per_step * ParameterBytes(net) +
+            4 * SetBytes(segment),
+        kept, DatasetBytes() + SetBytes(images_) + 2 * SetBytes(segment),
+        steps);
     cost.memory_bytes_per_image =
         static_cast<int64_t>(std::ceil(image * kSynthetic));
     return cost;
@@ -214,10 +218,10 @@ class CostVisitor {
     const auto images = static_cast<double>(dataset_.train_images);
     const double scores =
         kFloat * images * (dataset_.classes + (p.grand ? 1 : 0));
-    return Make(
+    return MakeComputing(
         images * net.forward_flops,
-        DatasetBytes() + ParameterBytes(net) + Forward(net, p.execution) +
-            scores,
+        DatasetBytes() + ParameterBytes(net) + scores,
+        Forward(net, p.execution),
         DatasetBytes() + scores + kFloat * static_cast<double>(net.parameters),
         0);
   }
@@ -249,6 +253,16 @@ class CostVisitor {
             .memory_bytes = static_cast<int64_t>(kRunnerBytes + bytes),
             .artifact_bytes = static_cast<int64_t>(artifacts),
             .steps = steps};
+  }
+  // Of a task that computes networks; `kept` of a micro-batch, the rest fixed.
+  static TaskCost MakeComputing(double flops, double bytes, double kept,
+                                double artifacts, int64_t steps) {
+    const double fixed = kNetworkBytes + bytes;
+    TaskCost cost = Make(flops, fixed + kept + std::min(kept, kSlackBytes),
+                         artifacts, steps);
+    cost.fixed_memory_bytes =
+        static_cast<int64_t>(kRunnerBytes + fixed + kSlackBytes);
+    return cost;
   }
   NetworkCost Network(const NetworkSpec& network) const {
     return dasm::CostOf(network, dataset_.channels, dataset_.height,
@@ -300,11 +314,9 @@ class CostVisitor {
         kKept * std::max(kTraining * kFloat *
                              static_cast<double>(net.activations) * group,
                          tested > 0 ? Forward(net, execution) : 0);
-    TaskCost cost = Make(
-        flops,
-        DatasetBytes() + ParameterBytes(net) + kept + 2 * SetBytes(images_),
-        DatasetBytes() + SetBytes(images_), length.steps);
-    return cost;
+    return MakeComputing(
+        flops, DatasetBytes() + ParameterBytes(net) + 2 * SetBytes(images_),
+        kept, DatasetBytes() + SetBytes(images_), length.steps);
   }
   TaskCost Matching(const MatchTrajectoriesParameters& p) const {
     const TrajectoryMatchingSpec& m = p.matching;
@@ -329,13 +341,12 @@ class CostVisitor {
     const double vector = kFloat * static_cast<double>(net.parameters);
     const double path =
         vector * (m.student_steps + 2 + std::ceil(batch / group));
-    TaskCost cost = Make(
+    TaskCost cost = MakeComputing(
         static_cast<double>(m.iterations) * iteration,
-        DatasetBytes() + ParameterBytes(net) + path + kept + SetBytes(images_) +
+        DatasetBytes() + ParameterBytes(net) + path + SetBytes(images_) +
             6 * SetBytes(segment) + 2 * kFloat * pixels_ * batch,
-        DatasetBytes() + SetBytes(images_) + 2 * SetBytes(segment),
+        kept, DatasetBytes() + SetBytes(images_) + 2 * SetBytes(segment),
         m.iterations);
-    cost.fixed_memory_bytes = cost.memory_bytes - static_cast<int64_t>(kept);
     // No smaller group helps where a batch is one, or graphs are kept.
     if (!full && !coupled) {
       cost.memory_bytes_per_image = static_cast<int64_t>(std::ceil(image));

@@ -13,12 +13,15 @@
 //                     computes the step again; full graph 9 F; TESLA 10 F, its
 //                     way back being that of matching, synth.
 // Memory = the runner itself + the data set (bytes) + parameters and their
-// companions + half of what the largest phase would keep with stock operators.
+// companions + half of what the largest phase would keep with stock operators +
+// what the allocator holds back: as much again, at most 100 MiB.
 // There an image keeps 1.36 times its activations in a training step and 2.8
 // times on the synthetic side (counted: 2.9 and 6.0 MiB for ConvNet-3 of width
-// 128 at 32 pixels). The half is measured: for Fashion-MNIST at IPC 10, fp32, a
-// distilling process has 390 MiB above the data set with one rank and 502 with
-// two, so a rank keeps 112 of 240 and the runner itself 278.
+// 128 at 32 pixels). The rest is measured, on the CPU: a runner has 140 MiB,
+// and 170 once it computes networks. Distilling Fashion-MNIST at IPC 10, fp32,
+// it has 390 MiB above the data set with one rank and 502 with two, so that a
+// rank keeps 112 of 240; at width 64 it has 262, at 16 pixels 170
+// (tests/system/memory_test.cc).
 // A student keeps, beside one group of images, the N parameter vectors of its
 // path and a vector for each of its groups; the way back takes 1.5 times what
 // matching keeps of an image. The full graph keeps all N b images instead.

@@ -157,6 +157,27 @@ TEST(TaskCost, MemoryAgreesWithAMeasuredProcess) {
   EXPECT_NEAR(above, 390, 0.05 * 390);
 }
 
+// The runner itself, measured of tiny tasks (tests/system/memory_test.cc): with
+// networks and without.
+TEST(TaskCost, ATinyTaskTakesTheRunnerItself) {
+  const ResolvedDataset tiny = {.classes = 3,
+                                .channels = 1,
+                                .height = 16,
+                                .width = 16,
+                                .train_images = 120,
+                                .test_images = 60};
+  DistillSegmentParameters p;
+  p.images_per_class = 2;
+  p.network = {.depth = 2, .width = 64};
+  p.matching.real_batch = 8;
+  p.execution.train_group = 4;
+  const auto mebibytes = [](const TaskCost& cost) {
+    return static_cast<double>(cost.memory_bytes) / (1 << 20);
+  };
+  EXPECT_NEAR(mebibytes(CostOf(p, tiny, 0)), 172, 17);
+  EXPECT_NEAR(mebibytes(CostOf(PrepareDatasetParameters{}, tiny, 0)), 139, 14);
+}
+
 TEST(TaskCost, AMicroBatchBoundsTheMemoryAndTakesAFirstPass) {
   DistillSegmentParameters p;
   p.images_per_class = 50;
@@ -292,10 +313,12 @@ TEST(TaskCost, AMicroBatchBoundsAStudentsMemory) {
   for (const int micro_batch : {1, 10, 500}) {
     p.execution.micro_batch = micro_batch;
     const TaskCost cost = CostOf(p, Whitened(), 0);
-    EXPECT_NEAR(static_cast<double>(cost.memory_bytes),
-                static_cast<double>(cost.fixed_memory_bytes +
-                                    micro_batch * cost.memory_bytes_per_image),
-                micro_batch + 1.0);
+    const int64_t bound =
+        cost.fixed_memory_bytes + micro_batch * cost.memory_bytes_per_image;
+    EXPECT_LE(cost.memory_bytes, bound);
+    // Below, for the allocator does not hold back more than is kept.
+    EXPECT_GE(static_cast<double>(cost.memory_bytes),
+              static_cast<double>(bound) - 100 * kMiB - micro_batch);
     EXPECT_DOUBLE_EQ(cost.flops, plain.flops);
   }
   // Coupled batches have no parts.
@@ -361,7 +384,7 @@ TEST(TaskCost, LaterExpertsAlsoTrainOnTheEarlierSegments) {
 // Measured: 896 MiB above the runner (docs/benchmarks.md).
 TEST(TaskCost, WhiteningTakesWhatWasMeasured) {
   const TaskCost cost = CostOf(WhitenDatasetParameters{}, Cifar(), 0);
-  EXPECT_NEAR(static_cast<double>(cost.memory_bytes), (280 + 896) * kMiB,
+  EXPECT_NEAR(static_cast<double>(cost.memory_bytes), (140 + 896) * kMiB,
               0.1 * 896 * kMiB);
 }
 
