@@ -8,14 +8,16 @@
 //             test_labels; metadata "classes" (JSON list of names), "mean",
 //             "std" (JSON lists), "name"; with a validation share also
 //             validation_images, validation_labels. Images may be f32 instead,
-//             already whitened: metadata "preprocessing": "zca"
+//             already whitened: metadata "preprocessing": "zca" and
+//             "whitening" (epsilon and what it was fitted to; the same on any
+//             machine)
 //   zca       mean f32 [D], whiten f32 [D,D], unwhiten f32 [D,D] of pixels in
 //             [0,1], D = CHW: z = (x - mean) whiten, x = z unwhiten + mean
 //   set       images f32 [M,C,H,W] in [0,1], labels i64 [M], segment i32 [M];
 //             metadata "factor". Segment-major, then class-major.
 //             metadata "space": "pixel" (also where absent) or "preprocessed"
 //             (normalised or whitened as the data set, any range; trajectory
-//             matching).
+//             matching), and then "whitening" as the data set has it.
 //             Optional: label_logits f32 [M,classes] (targets are their
 //             softmax), step_size f32 [segments in the file]
 //   segment   a set, and source i64 [M, factor^2]: the training images that the
