@@ -103,6 +103,11 @@ class Attempt {
   void Abandon();
 
  private:
+  // The coordinator knows a newer attempt.
+  static bool IsStale(const absl::Status& status) {
+    return absl::IsAborted(status);
+  }
+
   // Runs `call` until it succeeds, fails for good, or `give_up` is true.
   absl::Status Repeat(const char* what, const std::function<bool()>& give_up,
                       const std::function<absl::Status()>& call);
