@@ -8,12 +8,11 @@
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "server/service/expert_catalog.h"
+#include "server/service/page_size.h"
 
 namespace dasm {
 namespace {
 
-constexpr int kDefaultPage = 50;
-constexpr int kLargestPage = 1000;
 constexpr int kSample = 100;
 constexpr int kMostNames = 1000;
 
@@ -48,12 +47,7 @@ grpc::Status ExpertService::ListExperts(grpc::ServerContext*,
                                         v1::ListExpertsResponse* response) {
   return rpc::Handle(
       metrics_, "ExpertService/ListExperts", [&]() -> absl::Status {
-        if (request->page_size() < 0) {
-          return InvalidField("page_size", "must not be negative");
-        }
-        const int size = request->page_size() == 0
-                             ? kDefaultPage
-                             : std::min(request->page_size(), kLargestPage);
+        DASM_ASSIGN_OR_RETURN(const int size, PageSize(request->page_size()));
         ExpertCatalog catalog(store_);
         DASM_ASSIGN_OR_RETURN(
             ExpertCatalog::Page page,

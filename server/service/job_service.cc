@@ -19,12 +19,11 @@
 #include "server/manager/job_proto.h"
 #include "server/planner/scaling_model.h"
 #include "server/service/job_streams.h"
+#include "server/service/page_size.h"
 
 namespace dasm {
 namespace {
 
-constexpr int kDefaultPage = 50;
-constexpr int kLargestPage = 1000;
 constexpr int kMetricsPage = 10000;
 constexpr char kDefaultProject[] = "default";
 
@@ -201,12 +200,7 @@ grpc::Status JobService::ListJobs(grpc::ServerContext*,
     JobFilter filter;
     DASM_ASSIGN_OR_RETURN(filter.project, ProjectOf(request->parent()));
     DASM_ASSIGN_OR_RETURN(filter.states, ParseFilter(request->filter()));
-    if (request->page_size() < 0) {
-      return InvalidField("page_size", "must not be negative");
-    }
-    const int size = request->page_size() == 0
-                         ? kDefaultPage
-                         : std::min(request->page_size(), kLargestPage);
+    DASM_ASSIGN_OR_RETURN(const int size, PageSize(request->page_size()));
     DASM_ASSIGN_OR_RETURN(
         const JobPage page,
         store_->ListJobs(filter, size, request->page_token()));
@@ -298,12 +292,8 @@ grpc::Status JobService::ListMetrics(grpc::ServerContext*,
     std::sort(
         tasks.begin(), tasks.end(),
         [](const TaskRecord& a, const TaskRecord& b) { return a.id < b.id; });
-    if (request->page_size() < 0) {
-      return InvalidField("page_size", "must not be negative");
-    }
-    const int size = request->page_size() == 0
-                         ? kMetricsPage
-                         : std::min(request->page_size(), kMetricsPage);
+    DASM_ASSIGN_OR_RETURN(const int size, PageSize(request->page_size(),
+                                                   kMetricsPage, kMetricsPage));
     for (const TaskRecord& task : tasks) {
       if (task.action_key.empty() || task.id < token.task) continue;
       if (!request->task().empty() && task.id != request->task()) continue;
