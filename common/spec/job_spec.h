@@ -71,9 +71,11 @@ NLOHMANN_JSON_SERIALIZE_ENUM(Protocol, {{Protocol::kLast, "last"},
                                         {Protocol::kValidation, "validation"},
                                         {Protocol::kPaper, "paper"}})
 
-enum class Split { kTest, kValidation };
+// What a trained network is tested on.
+enum class Split { kTest, kTestAndValidation };
 NLOHMANN_JSON_SERIALIZE_ENUM(Split, {{Split::kTest, "test"},
-                                     {Split::kValidation, "validation"}})
+                                     {Split::kTestAndValidation,
+                                      "test_and_validation"}})
 
 enum class Preprocessing { kNormalize, kZca };
 NLOHMANN_JSON_SERIALIZE_ENUM(Preprocessing,

@@ -272,10 +272,12 @@ struct SelectCoresetParameters {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SelectCoresetParameters, rule,
                                    images_per_class, factor, seed)
 
-// Inputs: dataset, set.1 .. set.K (sets or segments). Output: predictions (i32
-// [images of the split]). Series: "training_loss".
-// Summary: {"accuracy" percent at the last step, "steps", "decoded_images",
-//   "learning_rates" (recipe trajectory)}.
+// One training, tested on every split asked for. Inputs: dataset, set.1 ..
+// set.K (sets or segments). Outputs: predictions (i32 [test images]);
+// validation_predictions. Series: "training_loss".
+// Summary: {"accuracy" percent of the test images at the last step,
+//   "validation_accuracy" that of the validation split, "steps",
+//   "decoded_images", "learning_rates" (recipe trajectory)}.
 // Recipe trajectory with learning_rate 0: the sets' own step sizes, in a union
 // that of the last segment.
 struct EvaluateParameters {

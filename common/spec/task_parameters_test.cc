@@ -45,25 +45,25 @@ std::vector<TaskParameters> OneOfEach() {
                                .gradual = true};
   experts.start = {.trained = true, .order = Order::kStaged, .epochs = 3};
   experts.start.training.recipe = Recipe::kTrajectory;
-  return {
-      PrepareDatasetParameters{
-          .name = "mnist", .format = "idx", .validation = 0.1},
-      WhitenDatasetParameters{.epsilon = 0.2},
-      ImportSetParameters{.space = PixelSpace::kNormalized, .factor = 2},
-      ImportScoresParameters{},
-      Distill(),
-      experts,
-      Match(),
-      FindRangeParameters{.matching = Match().matching, .window = 5},
-      TrainDiscriminatorParameters{
-          .index = 2, .real = true, .order = Order::kCumulative},
-      ScoreSamplesParameters{.grand = true},
-      RankSamplesParameters{.rule = ScoreRule::kGrand},
-      SelectPoolParameters{.pool = PoolRule::kEl2n, .minimum = 200},
-      SelectCoresetParameters{.rule = "tiles", .images_per_class = 3},
-      EvaluateParameters{
-          .order = Order::kStaged, .split = Split::kValidation, .repeat = 2},
-      AssembleParameters{.factor = 3}};
+  return {PrepareDatasetParameters{
+              .name = "mnist", .format = "idx", .validation = 0.1},
+          WhitenDatasetParameters{.epsilon = 0.2},
+          ImportSetParameters{.space = PixelSpace::kNormalized, .factor = 2},
+          ImportScoresParameters{},
+          Distill(),
+          experts,
+          Match(),
+          FindRangeParameters{.matching = Match().matching, .window = 5},
+          TrainDiscriminatorParameters{
+              .index = 2, .real = true, .order = Order::kCumulative},
+          ScoreSamplesParameters{.grand = true},
+          RankSamplesParameters{.rule = ScoreRule::kGrand},
+          SelectPoolParameters{.pool = PoolRule::kEl2n, .minimum = 200},
+          SelectCoresetParameters{.rule = "tiles", .images_per_class = 3},
+          EvaluateParameters{.order = Order::kStaged,
+                             .split = Split::kTestAndValidation,
+                             .repeat = 2},
+          AssembleParameters{.factor = 3}};
 }
 
 TEST(TaskParameters, EveryKindSurvivesATripThroughJson) {
@@ -92,14 +92,22 @@ TEST(TaskParameters, JsonIsCompactSortedAndShortest) {
             std::string::npos);
 }
 
-struct Refused {
+// What was evaluated before validation splits were tested too keeps its key.
+TEST(TaskParameters, EvaluatingOnTheTestImagesSaysNothingOfOtherSplits) {
+  EXPECT_NE(ToCanonicalJson(EvaluateParameters{})
+                .find(R"("seed":0,"split":"test","training":)"),
+            std::string::npos)
+      << ToCanonicalJson(EvaluateParameters{});
+}
+
+struct RefusedJson {
   const char* kind;
   const char* json;
   const char* names;  // what the message must say
 };
 
 TEST(TaskParameters, JsonOfAnotherShapeIsRefusedByName) {
-  const Refused cases[] = {
+  const RefusedJson cases[] = {
       {"assemble", R"({"factor":2,"extra":1})", "extra"},
       {"assemble", R"({})", "factor"},
       {"assemble", R"({"factor":2.5})", "factor"},
@@ -112,7 +120,7 @@ TEST(TaskParameters, JsonOfAnotherShapeIsRefusedByName) {
       {"assembel", R"({"factor":2})", "assembel"},
       {"import_set", R"({"space":"pixels","factor":1})", "space"},
   };
-  for (const Refused& c : cases) {
+  for (const RefusedJson& c : cases) {
     const auto read = ParseTaskParameters(c.kind, c.json);
     EXPECT_EQ(read.status().code(), absl::StatusCode::kInvalidArgument)
         << c.json;

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/base/status_macros.h"
 #include "common/spec/task_parameters.h"
 #include "server/planner/summary_json.h"
 
@@ -63,16 +64,24 @@ absl::StatusOr<AccuracyTable> CollectAccuracies(const JobResult& result) {
     const auto parameters =
         ParseTaskParameters(task.kind, task.parameters_json);
     if (!parameters.ok()) return parameters.status();
-    const std::optional<double> accuracy =
-        NumberOf(ParseObject(task.summary_json), "accuracy");
-    if (!accuracy.has_value()) {
-      return absl::InternalError(absl::StrCat(
-          "task ", task.id, " reported no accuracy, so there is no report"));
-    }
     const auto& evaluate = std::get<EvaluateParameters>(*parameters);
-    sets[EvaluatedSetOf(task.id, evaluate)].Add(
-        NetworkLabel(result.spec, evaluate.network), evaluate.repeat,
-        *accuracy);
+    const nlohmann::ordered_json summary = ParseObject(task.summary_json);
+    const auto add = [&](const char* member, const char* suffix) {
+      const std::optional<double> accuracy = NumberOf(summary, member);
+      if (!accuracy.has_value()) {
+        return absl::InternalError(absl::StrCat("task ", task.id,
+                                                " reported no ", member,
+                                                ", so there is no report"));
+      }
+      sets[EvaluatedSetOf(task.id, evaluate) + suffix].Add(
+          NetworkLabel(result.spec, evaluate.network), evaluate.repeat,
+          *accuracy);
+      return absl::OkStatus();
+    };
+    DASM_RETURN_IF_ERROR(add("accuracy", ""));
+    if (evaluate.split == Split::kTestAndValidation) {
+      DASM_RETURN_IF_ERROR(add("validation_accuracy", kOnValidation));
+    }
   }
   return sets;
 }

@@ -30,8 +30,12 @@ class Accuracies {
 
 std::string NetworkLabel(const JobSpec& spec, const NetworkSpec& network);
 
+// Behind the name of a set: its accuracies on the validation split.
+inline constexpr char kOnValidation[] = "-validation";
+
 // By the set's name in its tasks' ids (evaluation_planner.h): "synthetic",
-// "snapshot-500-validation". INTERNAL for an evaluation without an accuracy.
+// "snapshot-500", "snapshot-500-validation". INTERNAL for an evaluation without
+// an accuracy of every split it was asked for.
 using AccuracyTable = std::map<std::string, Accuracies>;
 absl::StatusOr<AccuracyTable> CollectAccuracies(const JobResult& result);
 

@@ -231,28 +231,23 @@ EvaluateParameters EvaluationPlanner::ParametersOf(const Set& set) const {
 }
 
 void EvaluationPlanner::AddEvaluations() {
-  const bool validated = trajectory() && builder_.spec().evaluation.protocol ==
-                                             Protocol::kValidation;
-  for (const Set& set : sets_) {
-    AddEvaluations(set, Split::kTest);
-    if (validated && set.candidate) AddEvaluations(set, Split::kValidation);
-  }
+  for (const Set& set : sets_) AddEvaluations(set);
 }
 
-void EvaluationPlanner::AddEvaluations(const Set& set, Split split) {
+void EvaluationPlanner::AddEvaluations(const Set& set) {
   const EvaluationSpec& evaluation = builder_.spec().evaluation;
-  const std::string prefix =
-      absl::StrCat("evaluate-", set.what,
-                   split == Split::kValidation ? "-validation-" : "-");
+  const bool validated = trajectory() && set.candidate &&
+                         evaluation.protocol == Protocol::kValidation;
   for (const NetworkSpec& network : evaluation.networks) {
     for (int repeat = 0; repeat < evaluation.repeats; ++repeat) {
       EvaluateParameters parameters = ParametersOf(set);
       parameters.network = network;
-      parameters.split = split;
+      if (validated) parameters.split = Split::kTestAndValidation;
       parameters.repeat = repeat;
-      PlannedTask& task = builder_.AddReader(
-          absl::StrCat(prefix, network.ToString(), "-", repeat + 1),
-          std::move(parameters), set.stored, set.decoded);
+      PlannedTask& task =
+          builder_.AddReader(absl::StrCat("evaluate-", set.what, "-",
+                                          network.ToString(), "-", repeat + 1),
+                             std::move(parameters), set.stored, set.decoded);
       for (size_t i = 0; i < set.parts.size(); ++i) {
         task.inputs[absl::StrCat("set.", i + 1)] = set.parts[i];
       }

@@ -1,5 +1,4 @@
-// Plans how a job's sets are evaluated: one task per set, network, repeat and
-// split.
+// Plans how a job's sets are evaluated: one task per set, network and repeat.
 //
 // Sets, by the name in their task ids ("evaluate-<set>-<network>-<repeat>"):
 //   synthetic     in the first of evaluation.orders: the job's result
@@ -9,8 +8,8 @@
 //   snapshot-I, raw-snapshot-I   with iteration I of the last segment in place
 //                 of its end, where evaluation.protocol chooses among them
 //   random, tiles, start   baselines
-// What protocol validation chooses by is tested on both splits, the id's set
-// then being "<set>-validation" for the validation split.
+// What protocol validation chooses among is tested on both splits after the
+// same training.
 //
 // A union is trained for as many steps as the full set's; so are baselines,
 // which hold nothing of the run, so that jobs share them. Other orders train
@@ -64,7 +63,7 @@ class EvaluationPlanner {
   Set EndingWith(const std::string& what, const std::string& output) const;
   void AddSnapshots();
   void AddBaselines();
-  void AddEvaluations(const Set& set, Split split);
+  void AddEvaluations(const Set& set);
   EvaluateParameters ParametersOf(const Set& set) const;
   bool trajectory() const { return builder_.spec().trajectory.has_value(); }
 

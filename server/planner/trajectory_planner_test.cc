@@ -367,32 +367,45 @@ TEST(PlanTrajectories, TheProtocolOfThePapersTestsEverySnapshot) {
   EXPECT_THAT(Ids(graph), Contains(id("raw")));
 }
 
-TEST(PlanTrajectories, ValidationChoosesOnItsSplitAndReportsTheTest) {
+int CountEvaluations(const TaskGraph& graph) {
+  int count = 0;
+  for (const PlannedTask& task : graph.tasks) {
+    count += std::holds_alternative<EvaluateParameters>(task.parameters);
+  }
+  return count;
+}
+
+TEST(PlanTrajectories, ValidationTestsBothSplitsAfterOneTraining) {
   JobSpec spec = SeqMatch();
   spec.dataset.validation = 0.1;
   spec.trajectory->snapshot_interval = 4000;
   spec.evaluation.protocol = Protocol::kValidation;
   spec.evaluation.baselines = {Baseline::kRandom};
   const TaskGraph graph = Plan(spec);
-  for (const char* set : {"synthetic", "snapshot-4000"}) {
-    const std::string test = absl::StrCat("evaluate-", set, kEnd);
-    const std::string validation =
-        absl::StrCat("evaluate-", set, "-validation", kEnd);
-    EXPECT_EQ(Parameters<EvaluateParameters>(graph, test).split, Split::kTest);
-    EXPECT_EQ(Parameters<EvaluateParameters>(graph, validation).split,
-              Split::kValidation);
-    EXPECT_EQ(Inputs(graph, test), Inputs(graph, validation));
-  }
+  const auto split = [&](const char* set) {
+    return Parameters<EvaluateParameters>(graph,
+                                          absl::StrCat("evaluate-", set, kEnd))
+        .split;
+  };
+  EXPECT_EQ(split("synthetic"), Split::kTestAndValidation);
+  EXPECT_EQ(split("snapshot-4000"), Split::kTestAndValidation);
+  EXPECT_EQ(split("random"), Split::kTest);
   EXPECT_THAT(
       Inputs(graph, absl::StrCat("evaluate-snapshot-4000", kEnd)),
       ElementsAre("dataset=prepare:dataset", "set.1=segment-1:segment",
                   "set.2=segment-2:segment", "set.3=segment-3:snapshot.4000"));
-  EXPECT_THAT(Ids(graph),
-              Not(Contains(absl::StrCat("evaluate-random-validation", kEnd))));
   // Earlier segments keep nothing that nobody evaluates.
   EXPECT_EQ(Parameters<MatchTrajectoriesParameters>(graph, "segment-1")
                 .matching.snapshot_interval,
             0);
+  // No more than the protocol that looks at the test images alone.
+  spec.evaluation.protocol = Protocol::kPaper;
+  const TaskGraph paper = Plan(spec);
+  EXPECT_EQ(CountEvaluations(graph), CountEvaluations(paper));
+  EXPECT_EQ(Parameters<EvaluateParameters>(
+                paper, absl::StrCat("evaluate-synthetic", kEnd))
+                .split,
+            Split::kTest);
 }
 
 ExpandedSpec Preset(const std::string& name) {
@@ -494,6 +507,19 @@ TEST(PlanTrajectories, AGangHasItsBytesItsScalingAndItsWarnings) {
                                "resources.ranks: 8 ranks share 7 shards of a "
                                "student's step"));
   EXPECT_TRUE(absl::StrContains(graph.warnings[1], "biased"));
+}
+
+TEST(PlanTrajectories, WarnsOfSnapshotsThatMakeLargeCheckpoints) {
+  JobSpec spec = Spec({50});
+  spec.trajectory->iterations = 10000;
+  // 9 of 6.1 MB; 199.
+  spec.trajectory->snapshot_interval = 1000;
+  EXPECT_THAT(Plan(spec).warnings, IsEmpty());
+  spec.trajectory->snapshot_interval = 50;
+  const std::vector<std::string> warnings = Plan(spec).warnings;
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_TRUE(absl::StrContains(warnings[0], "snapshot_interval"));
+  EXPECT_TRUE(absl::StrContains(warnings[0], "1.2 GB"));
 }
 
 TEST(PlanTrajectories, ParentsComeBeforeChildrenAndIdsAreUnique) {

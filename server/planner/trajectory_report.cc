@@ -19,8 +19,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr char kValidation[] = "-validation";
-
 int Iterations(const JobSpec& spec) {
   return spec.sequence.stages.empty() ? spec.trajectory->iterations
                                       : spec.sequence.stages.back().iterations;
@@ -70,8 +68,8 @@ Choice Choose(const JobSpec& spec, const AccuracyTable& table, bool raw) {
   Choice choice;
   double best = -1;
   for (const auto& [iteration, set] : candidates) {
-    const auto judged =
-        table.find(protocol == Protocol::kValidation ? set + kValidation : set);
+    const auto judged = table.find(
+        protocol == Protocol::kValidation ? set + kOnValidation : set);
     if (judged == table.end()) continue;
     const double mean = judged->second.Mean(network);
     if (mean <= best) continue;
@@ -140,7 +138,7 @@ void AddProtocol(const JobResult& result, const AccuracyTable& table,
   Json snapshots = Json::array();
   for (const auto& [iteration, set] : Candidates(spec, table, false)) {
     for (const auto& [split, name] :
-         {std::pair("validation", set + kValidation), {"test", set}}) {
+         {std::pair("validation", set + kOnValidation), {"test", set}}) {
       const auto found = table.find(name);
       if (found == table.end()) continue;
       snapshots.push_back({{"iteration", iteration},

@@ -78,16 +78,30 @@ JobResult Result(Protocol protocol) {
   return result;
 }
 
-// The snapshots of a run that got worse at its end; validation prefers the
-// second, the test images the first.
+// The snapshots of a run that got worse at its end.
 void AddSnapshots(JobResult* result) {
-  for (const auto& [set, accuracy] : {std::pair("snapshot-400", 66.0),
-                                      {"snapshot-800", 64.0},
-                                      {"snapshot-400-validation", 61.0},
-                                      {"snapshot-800-validation", 63.0},
-                                      {"synthetic-validation", 59.0}}) {
-    result->tasks.push_back(Evaluation(set, accuracy));
-  }
+  result->tasks.push_back(Evaluation("snapshot-400", 66));
+  result->tasks.push_back(Evaluation("snapshot-800", 64));
+}
+
+FinishedTask OnBothSplits(const std::string& what, double test,
+                          double validation) {
+  FinishedTask task = Evaluation(what, test);
+  task.parameters_json =
+      ToCanonicalJson(EvaluateParameters{.split = Split::kTestAndValidation});
+  task.summary_json =
+      Json{{"accuracy", test}, {"validation_accuracy", validation}}.dump();
+  return task;
+}
+
+// The same run: validation prefers the second snapshot, the test images the
+// first.
+JobResult ValidatedResult() {
+  JobResult result = Result(Protocol::kValidation);
+  result.tasks.back() = OnBothSplits("synthetic", 60, 59);
+  result.tasks.push_back(OnBothSplits("snapshot-400", 66, 61));
+  result.tasks.push_back(OnBothSplits("snapshot-800", 64, 63));
+  return result;
 }
 
 Json Report(const JobResult& result) {
@@ -122,9 +136,7 @@ TEST(TrajectoryReport, ThePapersProtocolTakesTheBestOnTheTestImages) {
 }
 
 TEST(TrajectoryReport, ValidationChoosesWithoutTheTestImages) {
-  JobResult result = Result(Protocol::kValidation);
-  AddSnapshots(&result);
-  const Json report = Report(result);
+  const Json report = Report(ValidatedResult());
   EXPECT_EQ(report["protocol"], "validation");
   EXPECT_EQ(report["accuracy"]["convnet"]["mean"], 64.0);
   EXPECT_EQ(report["snapshot"]["iteration"], 800);
@@ -136,6 +148,26 @@ TEST(TrajectoryReport, ValidationChoosesWithoutTheTestImages) {
   EXPECT_EQ(snapshots[5]["iteration"], kIterations);
   EXPECT_EQ(snapshots[5]["split"], "test");
   EXPECT_EQ(snapshots[5]["accuracy"]["convnet"]["mean"], 60.0);
+}
+
+TEST(TrajectoryReport, TestAccuraciesHaveNoPartInTheChoice) {
+  for (const double test : {0.0, 100.0}) {
+    JobResult result = ValidatedResult();
+    result.tasks[result.tasks.size() - 2] =
+        OnBothSplits("snapshot-400", test, 61);
+    const Json report = Report(result);
+    EXPECT_EQ(report["snapshot"]["iteration"], 800) << test;
+    EXPECT_EQ(report["accuracy"]["convnet"]["mean"], 64.0) << test;
+  }
+}
+
+TEST(TrajectoryReport, AnAccuracyThatIsMissingIsNoReport) {
+  JobResult result = ValidatedResult();
+  result.tasks.back().summary_json = R"({"accuracy": 64})";
+  const auto report = ReportJson(result);
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(report.status().message()),
+              HasSubstr("validation_accuracy"));
 }
 
 TEST(TrajectoryReport, OneSetIsChosenForAllNetworks) {

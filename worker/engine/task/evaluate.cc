@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -15,15 +16,25 @@
 namespace dasm {
 namespace {
 
-absl::StatusOr<const ImageSource*> SplitOf(const ImageData& data, Split split) {
-  if (split == Split::kTest) return &data.test();
-  if (data.validation() != nullptr) return data.validation();
-  return WithFailureClass(
-      absl::FailedPreconditionError(
-          absl::StrCat(data.name(),
-                       " has no validation split; give it a share of the "
-                       "training images with dataset.validation")),
-      FailureClass::kData);
+struct TestedImages {
+  std::string prefix;  // of what is reported
+  const ImageSource* images = nullptr;
+};
+
+absl::StatusOr<std::vector<TestedImages>> TestedBy(const ImageData& data,
+                                                   Split split) {
+  std::vector<TestedImages> tested = {{"", &data.test()}};
+  if (split == Split::kTest) return tested;
+  if (data.validation() == nullptr) {
+    return WithFailureClass(
+        absl::FailedPreconditionError(
+            absl::StrCat(data.name(),
+                         " has no validation split; give it a share of the "
+                         "training images with dataset.validation")),
+        FailureClass::kData);
+  }
+  tested.push_back({"validation_", data.validation()});
+  return tested;
 }
 
 }  // namespace
@@ -32,8 +43,8 @@ absl::StatusOr<TaskOutcome> Evaluate(const EvaluateParameters& parameters,
                                      const TaskContext& context) {
   DASM_ASSIGN_OR_RETURN(const std::unique_ptr<ImageData> data,
                         OpenDataset(context.files));
-  DASM_ASSIGN_OR_RETURN(const ImageSource* tested,
-                        SplitOf(*data, parameters.split));
+  DASM_ASSIGN_OR_RETURN(const std::vector<TestedImages> tested,
+                        TestedBy(*data, parameters.split));
   DASM_ASSIGN_OR_RETURN(
       const std::unique_ptr<Network> network,
       MakeNetwork(parameters.network, data->shape(), data->classes()));
@@ -51,18 +62,20 @@ absl::StatusOr<TaskOutcome> Evaluate(const EvaluateParameters& parameters,
   DASM_ASSIGN_OR_RETURN(
       const TrainedNetwork trained,
       TrainNetwork(job, *network, *set.images, stages, context));
-  DASM_ASSIGN_OR_RETURN(
-      const at::Tensor logits,
-      Logits(*network, trained.state.parameters, trained.state.buffers, *tested,
-             parameters.execution, context.collective, context.graph));
-  const at::Tensor predictions = Predictions(logits);
   Outputs outputs(context);
-  DASM_RETURN_IF_ERROR(
-      outputs.Write("predictions", {{"predictions", predictions}}, {}));
-  nlohmann::json summary = {
-      {"accuracy", Accuracy(predictions, tested->labels())},
-      {"steps", trained.steps},
-      {"decoded_images", set.images->size()}};
+  nlohmann::json summary = {{"steps", trained.steps},
+                            {"decoded_images", set.images->size()}};
+  for (const auto& [prefix, images] : tested) {
+    DASM_ASSIGN_OR_RETURN(
+        const at::Tensor logits,
+        Logits(*network, trained.state.parameters, trained.state.buffers,
+               *images, parameters.execution, context.collective,
+               context.graph));
+    const at::Tensor predictions = Predictions(logits);
+    DASM_RETURN_IF_ERROR(outputs.Write(prefix + "predictions",
+                                       {{"predictions", predictions}}, {}));
+    summary[prefix + "accuracy"] = Accuracy(predictions, images->labels());
+  }
   if (parameters.training.recipe == Recipe::kTrajectory) {
     nlohmann::json& rates = summary["learning_rates"] = nlohmann::json::array();
     for (const TrainingStage& stage : stages) {

@@ -1,6 +1,7 @@
 // The evaluate task: trains a network from scratch on decoded sets, together or
 // stage after stage (trainer/stages.h), and tests it after the last step, on
-// hard labels.
+// hard labels, on every split that is asked for: what it is tested on has no
+// part in the training.
 //
 // Errors: those of LoadTrainingSet and TrainNetwork; DATA (failure class) for a
 //   validation split that the data set does not have.

@@ -237,7 +237,7 @@ TEST(EvaluateTrajectory, RefusesWhatTheSetDoesNotAllow) {
   EvaluateParameters dc = idc;
   dc.training.recipe = Recipe::kDc;
   EvaluateParameters held_out = Evaluation();
-  held_out.split = Split::kValidation;
+  held_out.split = Split::kTestAndValidation;
   for (const Case& c : {
            Case{{.step_size = {0.02f}, .certainty = 3},
                 idc,
@@ -296,19 +296,44 @@ TEST(EvaluateTrajectory, RefusesASetOfAnotherWhitening) {
                  {"hard", "dataset.preprocessing zca"});
 }
 
-TEST(EvaluateTrajectory, TestsTheSplitThatIsAskedFor) {
-  const TinySet set = {.step_size = {0.02f}};
-  Inputs inputs = {{"dataset", DatasetBlob(true)}, {"set.1", set.Blob()}};
-  const auto tested = [&](Split split) {
-    EvaluateParameters parameters = Evaluation();
-    parameters.split = split;
-    const GangRun run = RunAlone(parameters, inputs);
-    EXPECT_TRUE(run.status.ok()) << run.status;
-    const auto file = *SafetensorsFile::Parse(run.outputs.at("predictions"));
-    return file->tensors().at("predictions").elements();
-  };
-  EXPECT_EQ(tested(Split::kTest), 24);
-  EXPECT_EQ(tested(Split::kValidation), 72);
+// With the validation images in the place of the test images.
+std::string TestedOnValidation(const std::string& dataset) {
+  const auto file = *SafetensorsFile::Parse(dataset);
+  std::map<std::string, TensorView> tensors = file->tensors();
+  for (const char* part : {"_images", "_labels"}) {
+    tensors[std::string("test") + part] =
+        tensors.at(std::string("validation") + part);
+  }
+  return SerializeSafetensors(tensors, file->metadata());
+}
+
+TEST(EvaluateTrajectory, OneTrainingIsTestedOnBothSplitsAsTwoWouldBe) {
+  const std::string dataset = DatasetBlob(/*validation=*/true);
+  const std::string set = TinySet{.step_size = {0.02f}}.Blob();
+  EvaluateParameters parameters = Evaluation();
+  const GangRun test =
+      RunAlone(parameters, {{"dataset", dataset}, {"set.1", set}});
+  ASSERT_TRUE(test.status.ok()) << test.status;
+  EXPECT_FALSE(test.summary.contains("validation_accuracy"));
+  EXPECT_EQ(test.outputs.size(), 1);
+  const GangRun validation = RunAlone(
+      parameters, {{"dataset", TestedOnValidation(dataset)}, {"set.1", set}});
+  ASSERT_TRUE(validation.status.ok()) << validation.status;
+
+  parameters.split = Split::kTestAndValidation;
+  const GangRun both =
+      RunAlone(parameters, {{"dataset", dataset}, {"set.1", set}});
+  ASSERT_TRUE(both.status.ok()) << both.status;
+  EXPECT_EQ(both.observer.series, test.observer.series);
+  EXPECT_EQ(both.summary["accuracy"], test.summary["accuracy"]);
+  EXPECT_EQ(both.summary["validation_accuracy"],
+            validation.summary["accuracy"]);
+  EXPECT_NE(test.summary["accuracy"], validation.summary["accuracy"]);
+  EXPECT_EQ(both.outputs.at("predictions"), test.outputs.at("predictions"));
+  EXPECT_EQ(both.outputs.at("validation_predictions"),
+            validation.outputs.at("predictions"));
+  EXPECT_NE(test.outputs.at("predictions"),
+            validation.outputs.at("predictions"));
 }
 
 TEST(TrainDiscriminator, TrainsInStagesOrOnRealImages) {
