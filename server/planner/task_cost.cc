@@ -78,6 +78,11 @@ double ShareAt(const DataScheduleSpec& schedule, int epoch, int epochs) {
   return share - removed;
 }
 
+// Images as floats, label and segment.
+double SetBytes(double images, double pixels) {
+  return images * (kFloat * pixels + 12);
+}
+
 // Of one student path, at so many forward passes an image-step.
 double PathFlops(const MatchTrajectoriesParameters& p,
                  const ResolvedDataset& dataset, double passes) {
@@ -237,9 +242,10 @@ class CostVisitor {
                 DatasetBytes() + SetBytes(images_), 0);
   }
   TaskCost operator()(const EvaluateParameters& p) const {
+    const int64_t held_out =
+        p.split == Split::kTest ? 0 : dataset_.validation_images;
     return Training(p.network, p.training, p.order, p.epochs, p.execution,
-                    p.split == Split::kTest ? dataset_.test_images
-                                            : dataset_.validation_images);
+                    dataset_.test_images + held_out);
   }
   TaskCost operator()(const AssembleParameters&) const {
     return Make(0, DatasetBytes() + 4 * SetBytes(images_),
@@ -279,9 +285,8 @@ class CostVisitor {
   double RankingBytes() const {
     return static_cast<double>(dataset_.train_images) * (kFloat + 8);
   }
-  // Images as floats, label and segment.
   double SetBytes(double images) const {
-    return images * (kFloat * pixels_ + 12);
+    return dasm::SetBytes(images, pixels_);
   }
   static double ParameterBytes(const NetworkCost& net) {
     return kParameterCopies * kFloat *
@@ -341,11 +346,14 @@ class CostVisitor {
     const double vector = kFloat * static_cast<double>(net.parameters);
     const double path =
         vector * (m.student_steps + 2 + std::ceil(batch / group));
+    const auto snapshots = static_cast<double>(SnapshotBytes(p, dataset_));
     TaskCost cost = MakeComputing(
         static_cast<double>(m.iterations) * iteration,
         DatasetBytes() + ParameterBytes(net) + path + SetBytes(images_) +
-            6 * SetBytes(segment) + 2 * kFloat * pixels_ * batch,
-        kept, DatasetBytes() + SetBytes(images_) + 2 * SetBytes(segment),
+            6 * SetBytes(segment) + 2 * snapshots +
+            2 * kFloat * pixels_ * batch,
+        kept,
+        DatasetBytes() + SetBytes(images_) + 2 * SetBytes(segment) + snapshots,
         m.iterations);
     // No smaller group helps where a batch is one, or graphs are kept.
     if (!full && !coupled) {
@@ -408,6 +416,17 @@ StudentFlops StudentFlopsOf(Estimator estimator) {
 
 bool HasSoftLabels(const TrajectoryMatchingSpec& matching) {
   return matching.labels != Labels::kHard;
+}
+
+int64_t SnapshotBytes(const MatchTrajectoriesParameters& parameters,
+                      const ResolvedDataset& dataset) {
+  const TrajectoryMatchingSpec& m = parameters.matching;
+  if (m.snapshot_interval <= 0) return 0;
+  const int snapshots = (m.iterations - 1) / m.snapshot_interval;
+  const double set = SetBytes(
+      static_cast<double>(parameters.images_per_class) * dataset.classes,
+      static_cast<double>(dataset.channels) * dataset.height * dataset.width);
+  return static_cast<int64_t>((m.pixel_ema > 0 ? 2.0 : 1.0) * snapshots * set);
 }
 
 double ProbeFlops(const MatchTrajectoriesParameters& parameters,

@@ -25,9 +25,10 @@
 // A student keeps, beside one group of images, the N parameter vectors of its
 // path and a vector for each of its groups; the way back takes 1.5 times what
 // matching keeps of an image. The full graph keeps all N b images instead.
-// Experts are mapped and count as two rows. ZCA: nine matrices in double
-// (measured), a chunk of images.
-// Reduced bytes: scaling_model.h, at the ranks that the job asks for.
+// Snapshots count twice: they are in every checkpoint, which is copied while it
+// is written. Experts are mapped and count as two rows. ZCA: nine matrices in
+// double (measured), a chunk of images. Reduced bytes: scaling_model.h, at the
+// ranks that the job asks for.
 #ifndef DASM_SERVER_PLANNER_TASK_COST_H_
 #define DASM_SERVER_PLANNER_TASK_COST_H_
 
@@ -66,6 +67,10 @@ bool HasSoftLabels(const TrajectoryMatchingSpec& matching);
 // FLOPs of the losses at so many start epochs of a held-out expert.
 double ProbeFlops(const MatchTrajectoriesParameters& parameters,
                   const ResolvedDataset& dataset, int start_epochs);
+// Of the sets that a run keeps beside its end, two a snapshot with a moving
+// average: every checkpoint after they were taken holds them.
+int64_t SnapshotBytes(const MatchTrajectoriesParameters& parameters,
+                      const ResolvedDataset& dataset);
 // Of one expert's file.
 int64_t ExpertBytes(const NetworkSpec& network, int epochs,
                     const ResolvedDataset& dataset);

@@ -212,7 +212,7 @@ TEST(TaskCost, SeveralNetworksAStepAreAsMuchArithmetic) {
   EXPECT_DOUBLE_EQ(four.flops, one.flops);
 }
 
-TEST(TaskCost, EvaluationTestsOnce) {
+TEST(TaskCost, EvaluationTrainsAndTestsOnce) {
   EvaluateParameters p;
   p.training.steps = 100;
   const double forward = CostOf(p.network, 3, 32, 32, 10).forward_flops;
@@ -223,6 +223,12 @@ TEST(TaskCost, EvaluationTestsOnce) {
   p.training.batch = 256;
   EXPECT_DOUBLE_EQ(CostOf(p, Cifar(), 10).flops,
                    forward * (3.0 * 100 * 10 + 10000));
+  // One training, whatever is tested.
+  ResolvedDataset data = Cifar();
+  data.validation_images = 5000;
+  p.split = Split::kTestAndValidation;
+  EXPECT_DOUBLE_EQ(CostOf(p, data, 10).flops,
+                   forward * (3.0 * 100 * 10 + 15000));
 }
 
 constexpr double kMiB = 1 << 20;
@@ -241,6 +247,20 @@ ResolvedDataset Whitened() {
   ResolvedDataset data = Cifar();
   data.bytes_per_pixel = 4;
   return data;
+}
+
+TEST(TaskCost, SnapshotsAreKeptWithTheirMovingAverages) {
+  MatchTrajectoriesParameters p = Datm(50, 500);
+  const TaskCost none = CostOf(p, Whitened(), 0);
+  p.matching.snapshot_interval = 1000;  // nine before the end of the run
+  const int64_t set = 500 * (4 * 3 * 32 * 32 + 12);
+  const TaskCost nine = CostOf(p, Whitened(), 0);
+  EXPECT_EQ(nine.artifact_bytes - none.artifact_bytes, 9 * set);
+  EXPECT_EQ(nine.memory_bytes - none.memory_bytes, 18 * set);
+  EXPECT_EQ(nine.fixed_memory_bytes - none.fixed_memory_bytes, 18 * set);
+  p.matching.pixel_ema = 0.999;
+  const TaskCost averaged = CostOf(p, Whitened(), 0);
+  EXPECT_EQ(averaged.artifact_bytes - none.artifact_bytes, 18 * set);
 }
 
 TEST(TaskCost, ATrajectoryIsItsImageSteps) {

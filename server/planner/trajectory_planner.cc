@@ -1,17 +1,22 @@
 #include "server/planner/trajectory_planner.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "server/planner/pool_planner.h"
 #include "server/planner/scaling_model.h"
 #include "server/planner/task_cost.h"
 
 namespace dasm {
 namespace {
+
+// Bytes that are worth a word: at the default interval of a minute 17 MB/s.
+constexpr int64_t kLargeCheckpoint = 1'000'000'000;
 
 // Without what has no say: equal trainings have equal keys.
 ExpertTraining Normalized(ExpertTraining training) {
@@ -67,9 +72,24 @@ class TrajectoryPlanner {
       if (spec_.trajectory->find_range) AddRange(k);
       AddSegment(k);
     }
+    WarnOfLargeCheckpoints();
   }
 
  private:
+  void WarnOfLargeCheckpoints() const {
+    const int last = builder_.segments();
+    const int64_t bytes =
+        SnapshotBytes({.images_per_class = spec_.sequence.segments[last - 1],
+                       .matching = MatchingOf(last)},
+                      builder_.dataset());
+    if (bytes < kLargeCheckpoint) return;
+    builder_.graph().warnings.push_back(absl::StrFormat(
+        "matching.trajectory.snapshot_interval: checkpoints hold the snapshots "
+        "taken so far, %.1f GB at the end of the run; a larger interval, or a "
+        "larger resources.checkpoint_interval, writes less",
+        static_cast<double>(bytes) / 1e9));
+  }
+
   // The spec's values with those that segment k has of its own.
   TrajectoryMatchingSpec MatchingOf(int k) const {
     TrajectoryMatchingSpec m = *spec_.trajectory;
