@@ -25,7 +25,7 @@ constexpr char kCurves[] = "curves.";
 constexpr char kSnapshot[] = "snapshot.";
 
 at::Tensor OnHost(const at::Tensor& tensor) {
-  return tensor.detach().to(at::kCPU).clone();
+  return tensor.detach().to(at::kCPU).clone(at::MemoryFormat::Contiguous);
 }
 
 at::Tensor StepSizeTensor(double value) {
@@ -58,6 +58,7 @@ absl::StatusOr<TrajectoryState> TrajectoryDistiller::Resume(
                      " of ", spec_.iterations));
   }
   DASM_RETURN_IF_ERROR(curves_.Load(*file, kCurves));
+  if (!context_.InCharge()) return state;
   for (const auto& [name, view] : file->tensors()) {
     if (name.starts_with(kSnapshot)) snapshots_[name] = CopyTensor(view);
   }
@@ -66,9 +67,8 @@ absl::StatusOr<TrajectoryState> TrajectoryDistiller::Resume(
 
 absl::Status TrajectoryDistiller::Save(const TrajectoryState& state) const {
   std::map<std::string, at::Tensor> tensors = curves_.ToBits(kCurves);
-  tensors.insert(snapshots_.begin(), snapshots_.end());
   tensors.merge(TensorsOf(state));
-  return SaveCheckpoint(context_, state.iteration, tensors);
+  return SaveCheckpoint(context_, state.iteration, tensors, snapshots_);
 }
 
 absl::Status TrajectoryDistiller::ProbeIfDue(const TrajectoryState& state) {
@@ -88,6 +88,7 @@ absl::Status TrajectoryDistiller::ProbeIfDue(const TrajectoryState& state) {
 }
 
 void TrajectoryDistiller::KeepSnapshot(const TrajectoryState& state) {
+  if (!context_.InCharge()) return;
   const std::string prefix = absl::StrCat(kSnapshot, state.iteration, ".");
   snapshots_[prefix + kSnapshotPixels] = OnHost(state.pixels);
   snapshots_[prefix + kSnapshotStepSize] =

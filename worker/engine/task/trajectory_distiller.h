@@ -8,6 +8,9 @@
 //
 // A checkpoint holds all of it, snapshots included, so that a run that was
 // killed anywhere goes on with the same bits, wherever its output folder is.
+// Snapshots are kept by the rank in charge and only stored: no rank hashes or
+// compares them again, so that a checkpoint holds up the steps for its state
+// alone.
 #ifndef DASM_WORKER_ENGINE_TASK_TRAJECTORY_DISTILLER_H_
 #define DASM_WORKER_ENGINE_TASK_TRAJECTORY_DISTILLER_H_
 
@@ -30,7 +33,8 @@ namespace dasm {
 class TrajectoryDistiller {
  public:
   struct Result {
-    // By output name: segment, raw, snapshot.I, raw_snapshot.I.
+    // By output name: segment, raw; on the rank in charge, which writes them,
+    // also snapshot.I, raw_snapshot.I.
     std::map<std::string, SetData> sets;
     std::map<std::string, at::Tensor> curves;
     int64_t iterations = 0;
@@ -65,7 +69,7 @@ class TrajectoryDistiller {
   const TrajectoryLoop& loop_;
   const ExpertFile* const held_out_;
   TrajectoryCurves curves_;
-  // "snapshot.500.pixels", ...: on the host.
+  // "snapshot.500.pixels", ...: on the host, of the rank in charge.
   std::map<std::string, at::Tensor> snapshots_;
 };
 
