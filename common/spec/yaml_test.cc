@@ -76,14 +76,14 @@ TEST(ParseJobFile, ReadsJson) {
   EXPECT_EQ(spec->evaluation().cutmix(), 0.5f);
 }
 
-struct Refused {
+struct RefusedText {
   const char* text;
   const char* field;
   const char* says;
 };
 
 TEST(ParseJobFile, ErrorsNameFieldLineAndRemedy) {
-  const Refused cases[] = {
+  const RefusedText cases[] = {
       {"name: a\nmatchin: {}", "matchin", "line 2: unknown field; did you"},
       {"matching: {gradient: {intis: 8}}", "matching.gradient.intis",
        "did you mean \"inits\"?"},
@@ -143,7 +143,7 @@ TEST(ParseJobFile, ErrorsNameFieldLineAndRemedy) {
       {"name: [a", "spec", "not well-formed"},
       {"name: \"\xff\"", "spec", "not UTF-8"},
   };
-  for (const Refused& c : cases) {
+  for (const RefusedText& c : cases) {
     const auto spec = ParseJobFile(c.text);
     ASSERT_EQ(spec.status().code(), absl::StatusCode::kInvalidArgument)
         << c.text;
@@ -326,7 +326,7 @@ TEST(ApplySetting, ChangesOneFieldAndKeepsTheRest) {
 
 TEST(ApplySetting, ABadOneNamesItsFieldAndChangesNothing) {
   const v1::JobSpec before = *ParseJobFile(kJob);
-  const Refused cases[] = {
+  const RefusedText cases[] = {
       {"seed", "set", "FIELD=VALUE"},
       {"=3", "set", "FIELD=VALUE"},
       {"seed=x", "seed", "a whole number"},
@@ -340,7 +340,7 @@ TEST(ApplySetting, ABadOneNamesItsFieldAndChangesNothing) {
       {"sequence.dasm.segments=[1", "sequence.dasm.segments", "well-formed"},
       {"sequence.dasm.segments=1,1", "sequence.dasm.segments", "list"},
   };
-  for (const Refused& c : cases) {
+  for (const RefusedText& c : cases) {
     v1::JobSpec spec = before;
     const absl::Status status = ApplySetting(c.text, &spec);
     ASSERT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << c.text;
