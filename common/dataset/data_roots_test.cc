@@ -4,6 +4,7 @@
 #include <string>
 
 #include "common/dataset/expect_error.h"
+#include "common/dataset/lookup_for_tests.h"
 #include "common/dataset/test_files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -13,10 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
-
-DataRoots Roots(const TestFolder& folder) {
-  return *DataRoots::Create({folder.path()});
-}
 
 TEST(DataRoots, MissingFolderIsNamed) {
   const auto roots = DataRoots::Create({"/nonexistent/data"});

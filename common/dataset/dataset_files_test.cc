@@ -6,6 +6,7 @@
 #include "common/artifact/digest.h"
 #include "common/base/error.h"
 #include "common/dataset/expect_error.h"
+#include "common/dataset/lookup_for_tests.h"
 #include "common/dataset/public_dataset.h"
 #include "common/dataset/test_files.h"
 #include "gmock/gmock.h"
@@ -17,16 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-DataRoots Roots(const TestFolder& folder) {
-  return *DataRoots::Create({folder.path()});
-}
-
-DatasetSpec Named(const std::string& name) {
-  DatasetSpec spec;
-  spec.name = name;
-  return spec;
-}
 
 // MNIST and Fashion-MNIST have files of the same names.
 TEST(LocateDataset, FolderOfAnotherDatasetIsNotTakenForThisOne) {

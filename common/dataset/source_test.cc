@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/artifact/digest.h"
 #include "common/dataset/expect_error.h"
+#include "common/dataset/lookup_for_tests.h"
 #include "common/dataset/png.h"
 #include "common/dataset/test_files.h"
 #include "gmock/gmock.h"
@@ -18,16 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Format = DatasetSpec::Format;
-
-DataRoots Roots(const TestFolder& folder) {
-  return *DataRoots::Create({folder.path()});
-}
-
-DatasetSpec Named(const std::string& name) {
-  DatasetSpec spec;
-  spec.name = name;
-  return spec;
-}
 
 DatasetSpec IdxSpec() {
   DatasetSpec spec;
