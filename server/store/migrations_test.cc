@@ -15,7 +15,7 @@ using testing::HasSubstr;
 
 constexpr char kPath[] = ":memory:";
 
-std::unique_ptr<SqliteConnection> Open() {
+std::unique_ptr<SqliteConnection> OpenInMemory() {
   return *SqliteConnection::Open({.path = kPath});
 }
 
@@ -26,7 +26,7 @@ int64_t Integer(SqliteConnection& connection, const std::string& sql) {
 }
 
 TEST(Migrations, AnOldDatabaseIsBroughtForwardStepByStep) {
-  std::unique_ptr<SqliteConnection> connection = Open();
+  std::unique_ptr<SqliteConnection> connection = OpenInMemory();
   const char* const first[] = {"CREATE TABLE t(x); INSERT INTO t VALUES (7)"};
   ASSERT_TRUE(Migrate(*connection, kPath, "test", first).ok());
   const char* const later[] = {first[0], "ALTER TABLE t ADD COLUMN y",
@@ -39,7 +39,7 @@ TEST(Migrations, AnOldDatabaseIsBroughtForwardStepByStep) {
 }
 
 TEST(Migrations, AFailedStepLeavesTheOldVersionWhole) {
-  std::unique_ptr<SqliteConnection> connection = Open();
+  std::unique_ptr<SqliteConnection> connection = OpenInMemory();
   const char* const first[] = {"CREATE TABLE t(x)"};
   ASSERT_TRUE(Migrate(*connection, kPath, "test", first).ok());
   const char* const broken[] = {first[0], "CREATE TABLE u(x)",
@@ -53,7 +53,7 @@ TEST(Migrations, AFailedStepLeavesTheOldVersionWhole) {
 }
 
 TEST(Migrations, ANewerDatabaseIsRefusedWithBothVersions) {
-  std::unique_ptr<SqliteConnection> connection = Open();
+  std::unique_ptr<SqliteConnection> connection = OpenInMemory();
   const char* const newer[] = {"CREATE TABLE t(x)", "CREATE TABLE u(x)"};
   ASSERT_TRUE(Migrate(*connection, kPath, "test", newer).ok());
   const absl::Status refused =
@@ -65,7 +65,7 @@ TEST(Migrations, ANewerDatabaseIsRefusedWithBothVersions) {
 }
 
 TEST(Migrations, TheDatabaseOfAnotherComponentIsRefused) {
-  std::unique_ptr<SqliteConnection> connection = Open();
+  std::unique_ptr<SqliteConnection> connection = OpenInMemory();
   ASSERT_TRUE(
       Migrate(*connection, kPath, "job_store", JobStoreMigrations()).ok());
   const absl::Status refused = Migrate(*connection, kPath, "telemetry_store",
@@ -76,7 +76,7 @@ TEST(Migrations, TheDatabaseOfAnotherComponentIsRefused) {
 }
 
 TEST(Migrations, AVersionTableWithoutRowIsRefused) {
-  std::unique_ptr<SqliteConnection> connection = Open();
+  std::unique_ptr<SqliteConnection> connection = OpenInMemory();
   connection->Execute("CREATE TABLE schema_version(component, version)");
   EXPECT_TRUE(absl::IsFailedPrecondition(
       Migrate(*connection, kPath, "job_store", JobStoreMigrations())));
@@ -84,7 +84,7 @@ TEST(Migrations, AVersionTableWithoutRowIsRefused) {
 
 // The indexes that keep a list from walking the table.
 TEST(Migrations, ListsOfJobsRunOnIndexes) {
-  std::unique_ptr<SqliteConnection> connection = Open();
+  std::unique_ptr<SqliteConnection> connection = OpenInMemory();
   ASSERT_TRUE(
       Migrate(*connection, kPath, "job_store", JobStoreMigrations()).ok());
   const auto plan = [&](const std::string& sql) {

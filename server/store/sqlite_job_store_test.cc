@@ -23,6 +23,7 @@
 #include "server/store/contract/job_store_contract.h"
 #include "server/store/migrations.h"
 #include "server/store/shim_vfs.h"
+#include "server/store/temporary_folder_for_tests.h"
 
 namespace dasm {
 namespace {
@@ -30,21 +31,8 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "dasm-store-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  std::string File(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
-
-std::unique_ptr<SqliteJobStore> Open(const SqliteJobStore::Options& options) {
+std::unique_ptr<SqliteJobStore> OpenJobs(
+    const SqliteJobStore::Options& options) {
   absl::StatusOr<std::unique_ptr<SqliteJobStore>> store =
       SqliteJobStore::Create(options);
   EXPECT_TRUE(store.ok()) << store.status();
@@ -56,7 +44,7 @@ class FileBackend final : public JobStoreBackend {
   std::unique_ptr<JobStore> Create() override { return Reopen(); }
   bool durable() const override { return true; }
   std::unique_ptr<JobStore> Reopen() override {
-    return Open({.path = folder_.File("jobs.db")});
+    return OpenJobs({.path = folder_.File("jobs.db")});
   }
 
  private:
@@ -66,7 +54,7 @@ class FileBackend final : public JobStoreBackend {
 class MemoryBackend final : public JobStoreBackend {
  public:
   std::unique_ptr<JobStore> Create() override {
-    return Open({.path = ":memory:"});
+    return OpenJobs({.path = ":memory:"});
   }
   bool durable() const override { return false; }
   std::unique_ptr<JobStore> Reopen() override { return nullptr; }
@@ -100,7 +88,7 @@ Transaction Submit(const std::string& id, size_t spec_bytes = 100) {
 
 TEST(SqliteJobStore, ManyTransactionsShareOneFsync) {
   const TemporaryFolder folder;
-  std::unique_ptr<SqliteJobStore> store = Open(
+  std::unique_ptr<SqliteJobStore> store = OpenJobs(
       {.path = folder.File("jobs.db"), .fsync_delay = absl::Milliseconds(4)});
   constexpr int kClients = 32;
   constexpr int kJobs = 10;
@@ -124,7 +112,7 @@ TEST(SqliteJobStore, AnAcknowledgementIsOneFsyncOfTheLog) {
   const TemporaryFolder folder;
   ShimVfs disk({});
   std::unique_ptr<SqliteJobStore> store =
-      Open({.path = folder.File("jobs.db"), .vfs = disk.name()});
+      OpenJobs({.path = folder.File("jobs.db"), .vfs = disk.name()});
   ASSERT_TRUE(store->Commit(Submit("warm-up")).ok());
   const int64_t before = disk.syncs();
   for (int i = 0; i < 10; ++i) {
@@ -143,7 +131,7 @@ TEST(SqliteJobStore, AFullDiskRefusesTheWholeTransactionAndHeals) {
   for (int64_t free : {0, 1, 24, 4096, 5000, 9000, 20000, 40000}) {
     std::filesystem::remove(path);
     std::unique_ptr<SqliteJobStore> store =
-        Open({.path = path, .vfs = disk.name()});
+        OpenJobs({.path = path, .vfs = disk.name()});
     ASSERT_TRUE(store->Commit(Submit("first")).ok());
     disk.SetFreeBytes(free);
     std::set<std::string> accepted = {"first"};
@@ -167,7 +155,7 @@ TEST(SqliteJobStore, AFullDiskRefusesTheWholeTransactionAndHeals) {
     accepted.insert("after");
     store.reset();
 
-    store = Open({.path = path, .vfs = disk.name()});
+    store = OpenJobs({.path = path, .vfs = disk.name()});
     const absl::StatusOr<JobPage> page =
         store->ListJobs({.project = "default"}, 100, "");
     ASSERT_TRUE(page.ok()) << page.status();
@@ -188,7 +176,7 @@ TEST(SqliteJobStore, AFailedFsyncRefusesAndTheNextOneWorks) {
   ShimVfs disk({});
   const std::string path = folder.File("jobs.db");
   std::unique_ptr<SqliteJobStore> store =
-      Open({.path = path, .vfs = disk.name()});
+      OpenJobs({.path = path, .vfs = disk.name()});
   ASSERT_TRUE(store->Commit(Submit("first")).ok());
   disk.FailSyncs(1);
   const absl::Status refused = store->Commit(Submit("second")).status();
@@ -197,7 +185,7 @@ TEST(SqliteJobStore, AFailedFsyncRefusesAndTheNextOneWorks) {
   EXPECT_TRUE(absl::IsNotFound(store->GetJob("default", "second").status()));
   EXPECT_TRUE(store->Commit(Submit("second")).ok());
   store.reset();
-  store = Open({.path = path, .vfs = disk.name()});
+  store = OpenJobs({.path = path, .vfs = disk.name()});
   EXPECT_TRUE(store->GetJob("default", "second").ok());
 }
 
@@ -208,7 +196,7 @@ TEST(SqliteJobStore, AnAcknowledgedTransactionSurvivesAPowerLoss) {
   ShimVfs disk({.track_unsynced = true});
   const std::string path = folder.File("jobs.db");
   std::unique_ptr<SqliteJobStore> store =
-      Open({.path = path, .vfs = disk.name()});
+      OpenJobs({.path = path, .vfs = disk.name()});
   absl::Mutex mutex;
   std::set<std::string> acknowledged;
   constexpr int kClients = 4;
@@ -238,7 +226,7 @@ TEST(SqliteJobStore, AnAcknowledgedTransactionSurvivesAPowerLoss) {
     const std::string copy = folder.File(absl::StrCat("copy-", round));
     ASSERT_TRUE(
         disk.CopyAfterPowerLoss(path, copy, round % 2 == 0 ? 0 : round).ok());
-    std::unique_ptr<SqliteJobStore> survivor = Open({.path = copy});
+    std::unique_ptr<SqliteJobStore> survivor = OpenJobs({.path = copy});
     ASSERT_NE(survivor, nullptr);
     for (const std::string& id : before) {
       const absl::StatusOr<JobRecord> job = survivor->GetJob("default", id);
@@ -345,7 +333,7 @@ TEST(SqliteJobStore, AnAcknowledgedTransactionSurvivesKill) {
     }
     ASSERT_GE(lines, goal);
 
-    std::unique_ptr<SqliteJobStore> store = Open({.path = path});
+    std::unique_ptr<SqliteJobStore> store = OpenJobs({.path = path});
     for (const std::string& id : acknowledged) {
       ASSERT_TRUE(store->GetJob("default", id).ok())
           << id << " of generation " << generation;
@@ -356,7 +344,7 @@ TEST(SqliteJobStore, AnAcknowledgedTransactionSurvivesKill) {
 TEST(SqliteJobStore, RefusesASchemaFromTheFuture) {
   const TemporaryFolder folder;
   const std::string path = folder.File("jobs.db");
-  Open({.path = path});
+  OpenJobs({.path = path});
   {
     SQLite::Database database(path, SQLite::OPEN_READWRITE);
     database.exec("UPDATE schema_version SET version = 77");

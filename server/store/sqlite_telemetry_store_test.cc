@@ -1,8 +1,6 @@
 #include "server/store/sqlite_telemetry_store.h"
 
 #include <cmath>
-#include <cstdlib>
-#include <filesystem>
 #include <limits>
 #include <memory>
 #include <string>
@@ -13,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/store/shim_vfs.h"
+#include "server/store/temporary_folder_for_tests.h"
 
 namespace dasm {
 namespace {
@@ -24,22 +23,7 @@ using testing::SizeIs;
 
 const absl::Time kStart = absl::FromUnixSeconds(1'700'000'000);
 
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "dasm-telemetry-XXXXXX")
-            .string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  std::string File(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
-
-std::unique_ptr<SqliteTelemetryStore> Open(
+std::unique_ptr<SqliteTelemetryStore> OpenTelemetry(
     const SqliteTelemetryStore::Options& options) {
   absl::StatusOr<std::unique_ptr<SqliteTelemetryStore>> store =
       SqliteTelemetryStore::Create(options);
@@ -51,8 +35,9 @@ std::unique_ptr<SqliteTelemetryStore> Open(
 class TelemetryStoreTest : public testing::TestWithParam<bool> {
  protected:
   TelemetryStoreTest()
-      : store_(Open({.path = GetParam() ? ":memory:"
-                                        : folder_.File("telemetry.db")})) {}
+      : store_(OpenTelemetry(
+            {.path = GetParam() ? ":memory:" : folder_.File("telemetry.db")})) {
+  }
 
   const TemporaryFolder folder_;
   const std::unique_ptr<SqliteTelemetryStore> store_;
@@ -248,10 +233,10 @@ TEST_P(TelemetryStoreTest, ManyThreadsAppendAndRead) {
 TEST(SqliteTelemetryStore, AReopenedStoreIsTrimmedToo) {
   const TemporaryFolder folder;
   const std::string path = folder.File("telemetry.db");
-  std::unique_ptr<SqliteTelemetryStore> store = Open({.path = path});
+  std::unique_ptr<SqliteTelemetryStore> store = OpenTelemetry({.path = path});
   ASSERT_TRUE(store->Append({}, {Line("a", 0, "0"), Line("a", 1, "1")}).ok());
   store.reset();
-  store = Open({.path = path});
+  store = OpenTelemetry({.path = path});
   ASSERT_TRUE(store->Trim(1, 1).ok());
   EXPECT_THAT(Texts(*store->ListLines({"a"}, 0, 10)), ElementsAre("1"));
 }
@@ -261,7 +246,7 @@ TEST(SqliteTelemetryStore, AFullDiskRefusesTheWholeReportAndHeals) {
   const std::string path = folder.File("telemetry.db");
   ShimVfs disk({});
   std::unique_ptr<SqliteTelemetryStore> store =
-      Open({.path = path, .vfs = disk.name()});
+      OpenTelemetry({.path = path, .vfs = disk.name()});
   disk.SetFreeBytes(100);
   const absl::Status refused =
       store->Append({Point("a", "x", 0)}, {Line("a", 0, "lost")});
@@ -277,7 +262,7 @@ TEST(SqliteTelemetryStore, AnAppendWaitsForNoFsync) {
   const TemporaryFolder folder;
   ShimVfs disk({});
   std::unique_ptr<SqliteTelemetryStore> store =
-      Open({.path = folder.File("telemetry.db"), .vfs = disk.name()});
+      OpenTelemetry({.path = folder.File("telemetry.db"), .vfs = disk.name()});
   const int64_t before = disk.syncs();
   for (int i = 0; i < 20; ++i) {
     ASSERT_TRUE(store->Append({Point("a", "x", i)}, {}).ok());
