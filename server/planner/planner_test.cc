@@ -26,7 +26,7 @@ ResolvedDataset Data() {
           .files = {{"train_images", "a", "sha256:1"}}};
 }
 
-JobSpec Spec(std::vector<int> segments) {
+JobSpec IdcJob(std::vector<int> segments) {
   JobSpec spec;
   spec.dataset.name = "fashion-mnist";
   for (const int s : segments) spec.images_per_class += s;
@@ -37,7 +37,7 @@ JobSpec Spec(std::vector<int> segments) {
   return spec;
 }
 
-TaskGraph Plan(const JobSpec& spec, const ResolvedDataset& data = Data()) {
+TaskGraph PlanIdc(const JobSpec& spec, const ResolvedDataset& data = Data()) {
   const auto graph = PlanJob(spec, data);
   EXPECT_TRUE(graph.ok()) << graph.status();
   return graph.ok() ? *graph : TaskGraph();
@@ -46,7 +46,7 @@ TaskGraph Plan(const JobSpec& spec, const ResolvedDataset& data = Data()) {
 constexpr char kNet[] = "convnet-d3-w128-instance";
 
 TEST(PlanJob, IdcIsAChain) {
-  const TaskGraph graph = Plan(Spec({10}));
+  const TaskGraph graph = PlanIdc(IdcJob({10}));
   EXPECT_THAT(Ids(graph),
               ElementsAre("prepare", "segment-1", "assemble",
                           absl::StrCat("evaluate-synthetic-", kNet, "-1")));
@@ -61,12 +61,12 @@ TEST(PlanJob, IdcIsAChain) {
 }
 
 TEST(PlanJob, DasmPutsAPoolBeforeEachLaterSegment) {
-  JobSpec spec = Spec({4, 3, 3});
+  JobSpec spec = IdcJob({4, 3, 3});
   spec.evaluation.baselines = {Baseline::kRandom, Baseline::kTiles,
                                Baseline::kStart};
   spec.evaluation.repeats = 2;
   spec.resources.ranks = 4;
-  const TaskGraph graph = Plan(spec);
+  const TaskGraph graph = PlanIdc(spec);
   const std::string net = kNet;
   EXPECT_THAT(
       Ids(graph),
@@ -113,13 +113,13 @@ TEST(PlanJob, DasmPutsAPoolBeforeEachLaterSegment) {
 }
 
 TEST(PlanJob, ParentsComeBeforeChildrenAndIdsAreUnique) {
-  JobSpec spec = Spec({50, 50, 50, 50});
+  JobSpec spec = IdcJob({50, 50, 50, 50});
   spec.sequence.reference_steps = 10;
   spec.evaluation.baselines = {Baseline::kRandom, Baseline::kTiles,
                                Baseline::kStart};
   spec.evaluation.networks = {NetworkSpec(), NetworkSpec{.width = 8}};
   std::set<std::string> seen;
-  for (const PlannedTask& task : Plan(spec).tasks) {
+  for (const PlannedTask& task : PlanIdc(spec).tasks) {
     for (const auto& [name, ref] : task.inputs) {
       EXPECT_TRUE(seen.contains(ref.task)) << task.id << " needs " << ref.task;
     }
@@ -132,11 +132,11 @@ TEST(PlanJob, ParentsComeBeforeChildrenAndIdsAreUnique) {
 }
 
 TEST(PlanJob, MixHoldsFromTheSecondSegmentOn) {
-  JobSpec spec = Spec({5, 5});
+  JobSpec spec = IdcJob({5, 5});
   spec.sequence.mix = 0.25;
   spec.matching.inits = 7;
   spec.matching.later_inits = 3;
-  const TaskGraph graph = Plan(spec);
+  const TaskGraph graph = PlanIdc(spec);
   const auto& first = Parameters<DistillSegmentParameters>(graph, "segment-1");
   const auto& second = Parameters<DistillSegmentParameters>(graph, "segment-2");
   EXPECT_EQ(first.mix, 1);
@@ -147,10 +147,10 @@ TEST(PlanJob, MixHoldsFromTheSecondSegmentOn) {
 }
 
 TEST(PlanJob, APoolOfAllNeedsNoDiscriminators) {
-  JobSpec spec = Spec({5, 5});
+  JobSpec spec = IdcJob({5, 5});
   spec.sequence.pool = PoolRule::kAll;
   spec.sequence.reference_steps = 100;
-  const TaskGraph graph = Plan(spec);
+  const TaskGraph graph = PlanIdc(spec);
   EXPECT_THAT(
       Inputs(graph, "segment-2"),
       ElementsAre("dataset=prepare:dataset", "segment.1=segment-1:segment"));
@@ -163,10 +163,10 @@ TEST(PlanJob, APoolOfAllNeedsNoDiscriminators) {
 }
 
 TEST(PlanJob, ReferenceIsTheSameForEveryJob) {
-  JobSpec spec = Spec({5, 5});
+  JobSpec spec = IdcJob({5, 5});
   spec.sequence.reference_steps = 123;
   spec.seed = 9;
-  const TaskGraph graph = Plan(spec);
+  const TaskGraph graph = PlanIdc(spec);
   const auto& p = Parameters<TrainDiscriminatorParameters>(graph, "reference");
   EXPECT_TRUE(p.real);
   EXPECT_EQ(p.training.steps, 123);
@@ -178,21 +178,21 @@ TEST(PlanJob, ReferenceIsTheSameForEveryJob) {
 }
 
 TEST(PlanJob, PoolMinimumCoversBatchesAndTiles) {
-  JobSpec spec = Spec({50, 50});
+  JobSpec spec = IdcJob({50, 50});
   spec.synthesis.factor = 2;
-  EXPECT_EQ(Parameters<SelectPoolParameters>(Plan(spec), "pool-2").minimum,
+  EXPECT_EQ(Parameters<SelectPoolParameters>(PlanIdc(spec), "pool-2").minimum,
             200);
-  spec = Spec({5, 5});
-  EXPECT_EQ(Parameters<SelectPoolParameters>(Plan(spec), "pool-2").minimum,
+  spec = IdcJob({5, 5});
+  EXPECT_EQ(Parameters<SelectPoolParameters>(PlanIdc(spec), "pool-2").minimum,
             128);
 }
 
 TEST(PlanJob, DiscriminatorsTrainForTheShorterOfEpochsAndSteps) {
-  JobSpec spec = Spec({5, 5});
+  JobSpec spec = IdcJob({5, 5});
   spec.sequence.discriminator_epochs = 300;
   spec.sequence.discriminator_steps = 20000;
   const auto steps = [](const JobSpec& s) {
-    return Parameters<TrainDiscriminatorParameters>(Plan(s),
+    return Parameters<TrainDiscriminatorParameters>(PlanIdc(s),
                                                     "discriminator-2-1")
         .training.steps;
   };
@@ -203,14 +203,14 @@ TEST(PlanJob, DiscriminatorsTrainForTheShorterOfEpochsAndSteps) {
 }
 
 TEST(PlanJob, AllEvaluationsTakeTheStepsOfTheFullSet) {
-  JobSpec spec = Spec({5, 5});
+  JobSpec spec = IdcJob({5, 5});
   spec.evaluation.epochs = 1000;
   spec.evaluation.baselines = {Baseline::kRandom};
   // 400 decoded images are 7 batches of 64; with `steps` those.
   for (const int given : {0, 77}) {
     spec.evaluation.training.steps = given;
     int count = 0;
-    for (const PlannedTask& task : Plan(spec).tasks) {
+    for (const PlannedTask& task : PlanIdc(spec).tasks) {
       if (const auto* p = std::get_if<EvaluateParameters>(&task.parameters)) {
         EXPECT_EQ(p->training.steps, given > 0 ? given : 7000) << task.id;
         EXPECT_EQ(task.cost.steps, p->training.steps);
@@ -222,28 +222,29 @@ TEST(PlanJob, AllEvaluationsTakeTheStepsOfTheFullSet) {
 }
 
 TEST(PlanJob, TheDcRecipeRunsOnePassMore) {
-  JobSpec spec = Spec({1});
+  JobSpec spec = IdcJob({1});
   spec.synthesis.factor = 1;
   spec.evaluation.training.recipe = Recipe::kDc;
   spec.evaluation.training.batch = 256;
   spec.evaluation.epochs = 300;
   const std::string id = absl::StrCat("evaluate-synthetic-", kNet, "-1");
-  EXPECT_EQ(Parameters<EvaluateParameters>(Plan(spec), id).training.steps, 301);
+  EXPECT_EQ(Parameters<EvaluateParameters>(PlanIdc(spec), id).training.steps,
+            301);
 }
 
 TEST(PlanJob, UnknownEpochsFollowTheTable) {
-  JobSpec spec = Spec({500});
+  JobSpec spec = IdcJob({500});
   spec.evaluation.epochs = 0;
   const std::string id = absl::StrCat("evaluate-synthetic-", kNet, "-1");
   // 20,000 decoded images, 2000 a class: 300 epochs of 313 batches.
-  EXPECT_EQ(Parameters<EvaluateParameters>(Plan(spec), id).training.steps,
+  EXPECT_EQ(Parameters<EvaluateParameters>(PlanIdc(spec), id).training.steps,
             300 * 313);
 }
 
 TEST(PlanJob, HowRanksRunIsInNoParametersUnlessTheyAddFast) {
   const std::string plain =
-      ToCanonicalJson(Find(Plan(Spec({10})), "segment-1").parameters);
-  JobSpec many = Spec({10});
+      ToCanonicalJson(Find(PlanIdc(IdcJob({10})), "segment-1").parameters);
+  JobSpec many = IdcJob({10});
   many.resources = {.ranks = 4,
                     .priority = 3,
                     .checkpoint_interval = 7,
@@ -251,20 +252,21 @@ TEST(PlanJob, HowRanksRunIsInNoParametersUnlessTheyAddFast) {
                     .regroup_wait = 5,
                     .exchange = Exchange::kDeferred,
                     .on_oom = OnOom::kReplan};
-  EXPECT_EQ(ToCanonicalJson(Find(Plan(many), "segment-1").parameters), plain);
+  EXPECT_EQ(ToCanonicalJson(Find(PlanIdc(many), "segment-1").parameters),
+            plain);
   many.execution.reduction = ReductionOrder::kFast;
-  const TaskGraph four = Plan(many);
+  const TaskGraph four = PlanIdc(many);
   EXPECT_EQ(Parameters<DistillSegmentParameters>(four, "segment-1").fast_ranks,
             4);
   many.resources.ranks = 5;
-  EXPECT_NE(ToCanonicalJson(Find(Plan(many), "segment-1").parameters),
+  EXPECT_NE(ToCanonicalJson(Find(PlanIdc(many), "segment-1").parameters),
             ToCanonicalJson(Find(four, "segment-1").parameters));
 }
 
 TEST(PlanJob, AMicroBatchIsOnlyInWhatMatches) {
-  JobSpec spec = Spec({5, 5});
+  JobSpec spec = IdcJob({5, 5});
   spec.execution.micro_batch = 4;
-  for (const PlannedTask& task : Plan(spec).tasks) {
+  for (const PlannedTask& task : PlanIdc(spec).tasks) {
     const auto json = nlohmann::json::parse(ToCanonicalJson(task.parameters));
     if (!json.contains("execution")) continue;
     EXPECT_EQ(json["execution"]["micro_batch"],
@@ -274,13 +276,13 @@ TEST(PlanJob, AMicroBatchIsOnlyInWhatMatches) {
 }
 
 TEST(PlanJob, AGangHasItsBytesItsScalingAndItsWarnings) {
-  JobSpec spec = Spec({10});
-  const TaskGraph one = Plan(spec);
+  JobSpec spec = IdcJob({10});
+  const TaskGraph one = PlanIdc(spec);
   EXPECT_EQ(Find(one, "segment-1").cost.reduced_bytes_per_step, 0);
   EXPECT_THAT(one.warnings, ElementsAre());
   EXPECT_EQ(one.scaling.size(), 5u);
   spec.resources.ranks = 64;
-  const TaskGraph many = Plan(spec);
+  const TaskGraph many = PlanIdc(spec);
   EXPECT_EQ(Find(many, "segment-1").cost.reduced_bytes_per_step,
             many.scaling.back().sent_bytes);
   ASSERT_EQ(many.warnings.size(), 1u);
@@ -289,9 +291,9 @@ TEST(PlanJob, AGangHasItsBytesItsScalingAndItsWarnings) {
 
 // Jobs share the baselines: whatever differs between runs is not in them.
 TEST(PlanJob, BaselinesHoldNothingOfTheRun) {
-  JobSpec one = Spec({5, 5});
+  JobSpec one = IdcJob({5, 5});
   one.evaluation.baselines = {Baseline::kRandom, Baseline::kTiles};
-  JobSpec other = Spec({10});
+  JobSpec other = IdcJob({10});
   other.evaluation.baselines = one.evaluation.baselines;
   other.seed = 99;
   other.name = "other";
@@ -301,8 +303,8 @@ TEST(PlanJob, BaselinesHoldNothingOfTheRun) {
   other.resources.ranks = 3;
   other.execution.micro_batch = 4;
   other.execution.reduction = ReductionOrder::kFast;
-  const TaskGraph a = Plan(one);
-  const TaskGraph b = Plan(other);
+  const TaskGraph a = PlanIdc(one);
+  const TaskGraph b = PlanIdc(other);
   for (const std::string& id :
        {std::string("prepare"), std::string("random-set"),
         std::string("tiles-set"), absl::StrCat("evaluate-random-", kNet, "-1"),
@@ -322,25 +324,25 @@ TEST(PlanJob, BaselinesHoldNothingOfTheRun) {
 }
 
 TEST(PlanJob, TilesOfFactorOneAreRandomImages) {
-  JobSpec spec = Spec({10});
+  JobSpec spec = IdcJob({10});
   spec.synthesis.factor = 1;
   spec.evaluation.baselines = {Baseline::kRandom, Baseline::kTiles};
-  const TaskGraph graph = Plan(spec);
+  const TaskGraph graph = PlanIdc(spec);
   EXPECT_EQ(ToCanonicalJson(Find(graph, "tiles-set").parameters),
             ToCanonicalJson(Find(graph, "random-set").parameters));
 }
 
 // With equal inputs this makes equal action keys.
 TEST(PlanJob, OneSegmentOfDasmPlansTheBytesOfIdc) {
-  JobSpec idc = Spec({10});
+  JobSpec idc = IdcJob({10});
   JobSpec dasm = idc;
   dasm.matching.later_inits = 17;
   dasm.sequence.mix = 0.1;
   dasm.sequence.pool = PoolRule::kWeighted;
   dasm.sequence.discriminators = 9;
   dasm.sequence.reference_steps = 5;
-  const TaskGraph a = Plan(idc);
-  const TaskGraph b = Plan(dasm);
+  const TaskGraph a = PlanIdc(idc);
+  const TaskGraph b = PlanIdc(dasm);
   ASSERT_EQ(Ids(a), Ids(b));
   for (size_t i = 0; i < a.tasks.size(); ++i) {
     EXPECT_EQ(ToCanonicalJson(a.tasks[i].parameters),
@@ -350,9 +352,9 @@ TEST(PlanJob, OneSegmentOfDasmPlansTheBytesOfIdc) {
 }
 
 TEST(PlanJob, TheSeedReachesTheRunAndOnlyTheRun) {
-  JobSpec spec = Spec({5, 5});
+  JobSpec spec = IdcJob({5, 5});
   spec.seed = 42;
-  const TaskGraph graph = Plan(spec);
+  const TaskGraph graph = PlanIdc(spec);
   EXPECT_EQ(Parameters<DistillSegmentParameters>(graph, "segment-1").seed, 42u);
   EXPECT_EQ(
       Parameters<TrainDiscriminatorParameters>(graph, "discriminator-2-2").seed,
@@ -367,15 +369,15 @@ TEST(PlanJob, TheSeedReachesTheRunAndOnlyTheRun) {
 }
 
 TEST(PlanJob, PrefixesCanBeLeftOut) {
-  JobSpec spec = Spec({5, 5});
+  JobSpec spec = IdcJob({5, 5});
   spec.evaluation.prefixes = false;
-  for (const std::string& id : Ids(Plan(spec))) {
+  for (const std::string& id : Ids(PlanIdc(spec))) {
     EXPECT_EQ(id.find("prefix"), std::string::npos) << id;
   }
 }
 
 JobSpec EvaluateOnly() {
-  JobSpec spec = Spec({});
+  JobSpec spec = IdcJob({});
   spec.synthetic_set = SyntheticSetSpec{.files = {{"npz", "a.npz"}}};
   spec.synthesis.factor = 2;
   spec.evaluation.epochs = 0;
@@ -388,7 +390,7 @@ TEST(PlanJob, AnExistingSetIsImportedAndEvaluated) {
   ResolvedDataset data = Data();
   data.set_images = 20;
   data.set_files = {{"npz", "a.npz", "sha256:2"}};
-  const TaskGraph graph = Plan(spec, data);
+  const TaskGraph graph = PlanIdc(spec, data);
   EXPECT_THAT(Ids(graph),
               ElementsAre("prepare", "set", "tiles-set",
                           absl::StrCat("evaluate-synthetic-", kNet, "-1"),
@@ -409,18 +411,18 @@ TEST(PlanJob, ASetGivenByDigestIsABlobKnownAtSubmit) {
   JobSpec spec = EvaluateOnly();
   spec.synthetic_set = SyntheticSetSpec{.digest = "sha256:abc"};
   spec.evaluation.training.steps = 5;
-  const TaskGraph graph = Plan(spec);
+  const TaskGraph graph = PlanIdc(spec);
   const TaskInputRef& source = Find(graph, "set").inputs.at("source");
   EXPECT_EQ(source.task, "");
   EXPECT_EQ(source.digest, "sha256:abc");
 }
 
 TEST(PlanJob, OrdersOfTrainingOnTheSegmentsAreEvaluatedBesideEachOther) {
-  JobSpec spec = Spec({5, 5});
+  JobSpec spec = IdcJob({5, 5});
   spec.evaluation.epochs = 10;
   spec.evaluation.orders = {Order::kCumulative, Order::kUnion};
   spec.evaluation.baselines = {Baseline::kRandom};
-  const TaskGraph graph = Plan(spec);
+  const TaskGraph graph = PlanIdc(spec);
   const std::string end = absl::StrCat("-", kNet, "-1");
   const auto& first =
       Parameters<EvaluateParameters>(graph, "evaluate-synthetic" + end);
@@ -443,7 +445,7 @@ TEST(PlanJob, OrdersOfTrainingOnTheSegmentsAreEvaluatedBesideEachOther) {
   // Discriminators are trained like the result: in at most so many steps.
   spec.sequence.discriminator_epochs = 300;
   spec.sequence.discriminator_steps = 100;
-  const TaskGraph longer = Plan(spec);
+  const TaskGraph longer = PlanIdc(spec);
   const auto& network =
       Parameters<TrainDiscriminatorParameters>(longer, "discriminator-2-1");
   EXPECT_EQ(network.order, Order::kCumulative);
@@ -451,19 +453,19 @@ TEST(PlanJob, OrdersOfTrainingOnTheSegmentsAreEvaluatedBesideEachOther) {
 }
 
 TEST(PlanJob, OneSegmentHasOneOrder) {
-  JobSpec spec = Spec({5});
+  JobSpec spec = IdcJob({5});
   spec.evaluation.orders = {Order::kCumulative, Order::kStaged};
-  const TaskGraph graph = Plan(spec);
+  const TaskGraph graph = PlanIdc(spec);
   const std::string id = absl::StrCat("evaluate-synthetic-", kNet, "-1");
   EXPECT_THAT(Ids(graph), ElementsAre("prepare", "segment-1", "assemble", id));
   EXPECT_EQ(Parameters<EvaluateParameters>(graph, id).order, Order::kUnion);
 }
 
 TEST(PlanJob, AValidationSplitIsTakenFromTheTrainingImages) {
-  JobSpec spec = Spec({5});
-  const TaskGraph whole = Plan(spec);
+  JobSpec spec = IdcJob({5});
+  const TaskGraph whole = PlanIdc(spec);
   spec.dataset.validation = 0.1;
-  const TaskGraph graph = Plan(spec);
+  const TaskGraph graph = PlanIdc(spec);
   EXPECT_EQ(Parameters<PrepareDatasetParameters>(graph, "prepare").validation,
             0.1);
   EXPECT_EQ(Find(graph, "segment-1").cost.memory_bytes,
@@ -475,7 +477,7 @@ TEST(PlanJob, StagesOfASetGivenByDigestNeedNoSteps) {
   spec.synthetic_set = SyntheticSetSpec{.digest = "sha256:abc"};
   spec.evaluation.epochs = 100;
   spec.evaluation.orders = {Order::kCumulative};
-  const TaskGraph graph = Plan(spec);
+  const TaskGraph graph = PlanIdc(spec);
   const auto& p = Parameters<EvaluateParameters>(
       graph, absl::StrCat("evaluate-synthetic-", kNet, "-1"));
   EXPECT_EQ(p.order, Order::kCumulative);
@@ -487,15 +489,15 @@ TEST(PlanJob, WhatCannotBePlannedNamesItsField) {
   const auto field = [](const JobSpec& spec, const ResolvedDataset& data) {
     return FieldOf(PlanJob(spec, data).status());
   };
-  EXPECT_EQ(field(Spec({5}), ResolvedDataset()), "dataset");
+  EXPECT_EQ(field(IdcJob({5}), ResolvedDataset()), "dataset");
   EXPECT_EQ(field(EvaluateOnly(), Data()), "evaluation.steps");
   JobSpec unequal = EvaluateOnly();
   unequal.evaluation.baselines = {Baseline::kRandom};
   ResolvedDataset data = Data();
   data.set_images = 25;
   EXPECT_EQ(field(unequal, data), "evaluation.baselines");
-  JobSpec endless = Spec({1000});
-  JobSpec ordered = Spec({5, 5});
+  JobSpec endless = IdcJob({1000});
+  JobSpec ordered = IdcJob({5, 5});
   ordered.evaluation.training.steps = 7;
   ordered.evaluation.orders = {Order::kUnion, Order::kStaged};
   EXPECT_EQ(field(ordered, Data()), "evaluation.steps");

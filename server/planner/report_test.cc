@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr char kNet[] = "convnet";
+constexpr char kConvNet[] = "convnet";
 constexpr char kDigest[] = "sha256:5e7";
 
 FinishedTask Evaluation(const std::string& what, int repeat, double accuracy) {
@@ -99,18 +99,19 @@ TEST(ReportJson, HoldsTheContractsMembers) {
   EXPECT_EQ(report["dataset"], "fashion-mnist");
   EXPECT_EQ(report["images_per_class"], 10);
   EXPECT_EQ(report["stored_bytes"], 313600);
-  const Json& accuracy = report["accuracy"][kNet];
+  const Json& accuracy = report["accuracy"][kConvNet];
   EXPECT_EQ(accuracy["runs"], (Json{70.0, 73.0, 76.0}));
   EXPECT_NEAR(accuracy["mean"], 73, 1e-12);
   // Of the population: sqrt((9 + 0 + 9) / 3).
   EXPECT_NEAR(accuracy["std"], 2.449489742783178, 1e-12);
-  EXPECT_EQ(report["baselines"]["random"]["accuracy"][kNet]["mean"], 50.0);
-  EXPECT_EQ(report["baselines"]["tiles"]["accuracy"][kNet]["std"], 0.0);
-  EXPECT_EQ(report["baselines"]["start"]["accuracy"][kNet]["runs"], Json{61.0});
+  EXPECT_EQ(report["baselines"]["random"]["accuracy"][kConvNet]["mean"], 50.0);
+  EXPECT_EQ(report["baselines"]["tiles"]["accuracy"][kConvNet]["std"], 0.0);
+  EXPECT_EQ(report["baselines"]["start"]["accuracy"][kConvNet]["runs"],
+            Json{61.0});
   ASSERT_EQ(report["prefixes"].size(), 2u);
   EXPECT_EQ(report["prefixes"][0]["images_per_class"], 4);
   EXPECT_EQ(report["prefixes"][1]["images_per_class"], 7);
-  EXPECT_EQ(report["prefixes"][1]["accuracy"][kNet]["mean"], 68.0);
+  EXPECT_EQ(report["prefixes"][1]["accuracy"][kConvNet]["mean"], 68.0);
   ASSERT_EQ(report["learned_fraction"].size(), 2u);
   EXPECT_NEAR(report["learned_fraction"][0], 0.7, 1e-12);
   EXPECT_NEAR(report["learned_fraction"][1], 0.8, 1e-12);

@@ -2,6 +2,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/planner/cifar_for_tests.h"
 #include "server/planner/planner.h"
 
 namespace dasm {
@@ -10,15 +11,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-ResolvedDataset Cifar() {
-  return {.classes = 10,
-          .channels = 3,
-          .height = 32,
-          .width = 32,
-          .train_images = 50000,
-          .test_images = 10000};
-}
 
 DistillSegmentParameters Parameters() {
   DistillSegmentParameters p;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "server/planner/cifar_for_tests.h"
 #include "server/planner/network_cost.h"
 
 namespace dasm {
@@ -87,15 +88,6 @@ TEST(NetworkCost, ResNet18IsHalfAGigaMultiplyAddAndPoolsMore) {
             pooled.parameters - 2 * 64 * 9 - 7 * 512 * 10);
   EXPECT_EQ(CostOf(network, 3, 32, 32, 10).buffers,
             2 * (64 * 5 + 128 * 5 + 256 * 5 + 512 * 5));
-}
-
-ResolvedDataset Cifar() {
-  return {.classes = 10,
-          .channels = 3,
-          .height = 32,
-          .width = 32,
-          .train_images = 50000,
-          .test_images = 10000};
 }
 
 TEST(TaskCost, DistillationAddsItsThreeParts) {

@@ -11,6 +11,7 @@
 #include "common/spec/job_spec_proto.h"
 #include "common/spec/known_dataset.h"
 #include "common/spec/preset.h"
+#include "server/planner/cifar_for_tests.h"
 #include "server/planner/graph_for_tests.h"
 
 namespace dasm {
@@ -23,16 +24,6 @@ using ::testing::IsSupersetOf;
 using ::testing::Not;
 
 constexpr char kEnd[] = "-convnet-d3-w128-instance-1";
-
-ResolvedDataset Cifar() {
-  return {.classes = 10,
-          .channels = 3,
-          .height = 32,
-          .width = 32,
-          .train_images = 50000,
-          .test_images = 10000,
-          .score_files = {{"scores", "scores.npy", "sha256:5"}}};
-}
 
 // MTT with two experts.
 JobSpec Spec(std::vector<int> segments = {10}) {
@@ -83,7 +74,7 @@ TaskGraph Plan(const JobSpec& spec) {
   return graph.ok() ? *graph : TaskGraph();
 }
 
-std::string Json(const TaskGraph& graph, const std::string& id) {
+std::string ParametersJson(const TaskGraph& graph, const std::string& id) {
   return ToCanonicalJson(Find(graph, id).parameters);
 }
 
@@ -139,13 +130,14 @@ TEST(PlanTrajectories, JobsShareTheirExperts) {
   const TaskGraph a = Plan(one);
   const TaskGraph b = Plan(other);
   for (const char* id : {"experts-1", "experts-2"}) {
-    EXPECT_EQ(Json(a, id), Json(b, id)) << id;
+    EXPECT_EQ(ParametersJson(a, id), ParametersJson(b, id)) << id;
     EXPECT_EQ(Inputs(a, id), Inputs(b, id)) << id;
   }
-  EXPECT_NE(Json(a, "segment-1"), Json(b, "segment-1"));
+  EXPECT_NE(ParametersJson(a, "segment-1"), ParametersJson(b, "segment-1"));
   // What shapes them is.
   other.experts.seed = 1;
-  EXPECT_NE(Json(a, "experts-1"), Json(Plan(other), "experts-1"));
+  EXPECT_NE(ParametersJson(a, "experts-1"),
+            ParametersJson(Plan(other), "experts-1"));
 }
 
 TEST(PlanTrajectories, EverybodyReadsTheWhitenedImages) {
@@ -219,9 +211,9 @@ TEST(PlanTrajectories, ARangeIsFoundOnAHeldOutExpert) {
   EXPECT_TRUE(segment.matching.find_range);
   EXPECT_EQ(segment.matching.growth_iterations, 500);
   // What is found has no given value in any key.
-  const std::string before = Json(graph, "segment-1");
+  const std::string before = ParametersJson(graph, "segment-1");
   spec.trajectory->start_epoch_max = 20;
-  EXPECT_EQ(Json(Plan(spec), "segment-1"), before);
+  EXPECT_EQ(ParametersJson(Plan(spec), "segment-1"), before);
 }
 
 TEST(PlanTrajectories, AProbeRecordsTheRun) {
@@ -463,7 +455,7 @@ TEST(PlanTrajectories, DatmOfTenThousandImagesIsPredicted) {
 }
 
 TEST(PlanTrajectories, WhatHasNoSayIsInNoKey) {
-  const std::string plain = Json(Plan(Spec()), "segment-1");
+  const std::string plain = ParametersJson(Plan(Spec()), "segment-1");
   JobSpec spec = Spec();
   TrajectoryMatchingSpec& m = *spec.trajectory;
   m.label_epoch = 7;  // with hard labels and real images
@@ -475,15 +467,15 @@ TEST(PlanTrajectories, WhatHasNoSayIsInNoKey) {
   m.batch = 100;  // all
   m.mask_from = m.mask_to = 0.5;
   spec.resources.ranks = 4;
-  EXPECT_EQ(Json(Plan(spec), "segment-1"), plain);
+  EXPECT_EQ(ParametersJson(Plan(spec), "segment-1"), plain);
   spec.execution.reduction = ReductionOrder::kFast;
-  EXPECT_NE(Json(Plan(spec), "segment-1"), plain);
+  EXPECT_NE(ParametersJson(Plan(spec), "segment-1"), plain);
   // Correct samples are those of an epoch.
   spec = Spec();
   spec.synthesis.init = Init::kCorrect;
-  const std::string correct = Json(Plan(spec), "segment-1");
+  const std::string correct = ParametersJson(Plan(spec), "segment-1");
   spec.trajectory->label_epoch = 7;
-  EXPECT_NE(Json(Plan(spec), "segment-1"), correct);
+  EXPECT_NE(ParametersJson(Plan(spec), "segment-1"), correct);
 }
 
 TEST(PlanTrajectories, AGangHasItsBytesItsScalingAndItsWarnings) {

@@ -17,8 +17,8 @@ using Json = nlohmann::json;
 
 constexpr int kIterations = 1000;
 
-FinishedTask Evaluation(const std::string& what, double accuracy,
-                        int repeat = 0, NetworkSpec network = {}) {
+FinishedTask Evaluated(const std::string& what, double accuracy, int repeat = 0,
+                       NetworkSpec network = {}) {
   EvaluateParameters parameters{.network = network, .repeat = repeat};
   return {.id = absl::StrCat("evaluate-", what, "-", network.ToString(), "-",
                              repeat + 1),
@@ -54,7 +54,7 @@ FinishedTask Segment(int number, double step_size) {
                   {.name = "snapshot.400", .digest = "sha256:400"}}};
 }
 
-JobResult Result(Protocol protocol) {
+JobResult TrajectoryResult(Protocol protocol) {
   JobResult result;
   JobSpec& spec = result.spec;
   spec.dataset.name = "cifar-10";
@@ -74,19 +74,19 @@ JobResult Result(Protocol protocol) {
                    .parameters_json = "{}",
                    .summary_json = R"({"stored_bytes":7})",
                    .outputs = {{.name = "synthetic", .digest = "sha256:set"}}},
-      Evaluation("synthetic", 60)};
+      Evaluated("synthetic", 60)};
   return result;
 }
 
 // The snapshots of a run that got worse at its end.
 void AddSnapshots(JobResult* result) {
-  result->tasks.push_back(Evaluation("snapshot-400", 66));
-  result->tasks.push_back(Evaluation("snapshot-800", 64));
+  result->tasks.push_back(Evaluated("snapshot-400", 66));
+  result->tasks.push_back(Evaluated("snapshot-800", 64));
 }
 
 FinishedTask OnBothSplits(const std::string& what, double test,
                           double validation) {
-  FinishedTask task = Evaluation(what, test);
+  FinishedTask task = Evaluated(what, test);
   task.parameters_json =
       ToCanonicalJson(EvaluateParameters{.split = Split::kTestAndValidation});
   task.summary_json =
@@ -97,7 +97,7 @@ FinishedTask OnBothSplits(const std::string& what, double test,
 // The same run: validation prefers the second snapshot, the test images the
 // first.
 JobResult ValidatedResult() {
-  JobResult result = Result(Protocol::kValidation);
+  JobResult result = TrajectoryResult(Protocol::kValidation);
   result.tasks.back() = OnBothSplits("synthetic", 60, 59);
   result.tasks.push_back(OnBothSplits("snapshot-400", 66, 61));
   result.tasks.push_back(OnBothSplits("snapshot-800", 64, 63));
@@ -111,7 +111,7 @@ Json Report(const JobResult& result) {
 }
 
 TEST(TrajectoryReport, TheLastSetIsTheResultUnlessAProtocolChooses) {
-  JobResult result = Result(Protocol::kLast);
+  JobResult result = TrajectoryResult(Protocol::kLast);
   const Json report = Report(result);
   EXPECT_EQ(report["method"], "trajectory");
   EXPECT_EQ(report["accuracy"]["convnet"]["mean"], 60.0);
@@ -125,7 +125,7 @@ TEST(TrajectoryReport, TheLastSetIsTheResultUnlessAProtocolChooses) {
 }
 
 TEST(TrajectoryReport, ThePapersProtocolTakesTheBestOnTheTestImages) {
-  JobResult result = Result(Protocol::kPaper);
+  JobResult result = TrajectoryResult(Protocol::kPaper);
   AddSnapshots(&result);
   const Json report = Report(result);
   EXPECT_EQ(report["protocol"], "paper");
@@ -171,7 +171,7 @@ TEST(TrajectoryReport, AnAccuracyThatIsMissingIsNoReport) {
 }
 
 TEST(TrajectoryReport, OneSetIsChosenForAllNetworks) {
-  JobResult result = Result(Protocol::kPaper);
+  JobResult result = TrajectoryResult(Protocol::kPaper);
   AddSnapshots(&result);
   const NetworkSpec other = {.name = "resnet18", .depth = 0, .width = 0};
   result.spec.evaluation.networks.insert(
@@ -179,7 +179,7 @@ TEST(TrajectoryReport, OneSetIsChosenForAllNetworks) {
   for (const auto& [set, accuracy] : {std::pair("synthetic", 50.0),
                                       {"snapshot-400", 40.0},
                                       {"snapshot-800", 70.0}}) {
-    result.tasks.push_back(Evaluation(set, accuracy, 0, other));
+    result.tasks.push_back(Evaluated(set, accuracy, 0, other));
   }
   // By the job's own network: the best one of the other is not looked for.
   const Json report = Report(result);
@@ -188,10 +188,10 @@ TEST(TrajectoryReport, OneSetIsChosenForAllNetworks) {
 }
 
 TEST(TrajectoryReport, RawPixelsFollowTheSameProtocol) {
-  JobResult result = Result(Protocol::kPaper);
+  JobResult result = TrajectoryResult(Protocol::kPaper);
   AddSnapshots(&result);
-  result.tasks.push_back(Evaluation("raw", 58));
-  result.tasks.push_back(Evaluation("raw-snapshot-400", 57));
+  result.tasks.push_back(Evaluated("raw", 58));
+  result.tasks.push_back(Evaluated("raw-snapshot-400", 57));
   Json report = Report(result);
   EXPECT_EQ(report["raw"]["iteration"], kIterations);
   EXPECT_EQ(report["raw"]["accuracy"]["convnet"]["mean"], 58.0);
@@ -203,7 +203,7 @@ TEST(TrajectoryReport, RawPixelsFollowTheSameProtocol) {
 }
 
 TEST(TrajectoryReport, TellsOfExpertsSegmentsAndOrders) {
-  JobResult result = Result(Protocol::kLast);
+  JobResult result = TrajectoryResult(Protocol::kLast);
   JobSpec& spec = result.spec;
   spec.sequence.segments.assign(11, 1);
   spec.evaluation.orders = {Order::kCumulative, Order::kStaged};
@@ -211,7 +211,7 @@ TEST(TrajectoryReport, TellsOfExpertsSegmentsAndOrders) {
   // As by id: the eleventh before the second.
   result.tasks.push_back(Segment(11, 0.11));
   result.tasks.push_back(Segment(2, 0.04));
-  result.tasks.push_back(Evaluation("synthetic-staged", 55));
+  result.tasks.push_back(Evaluated("synthetic-staged", 55));
   result.tasks.push_back(
       {.id = "range-2",
        .kind = FindRangeParameters::kKind,
@@ -239,8 +239,8 @@ TEST(TrajectoryReport, TellsOfExpertsSegmentsAndOrders) {
 }
 
 TEST(TrajectoryReport, TheStdIsThatOfThePopulation) {
-  JobResult result = Result(Protocol::kLast);
-  result.tasks.push_back(Evaluation("synthetic", 64, /*repeat=*/1));
+  JobResult result = TrajectoryResult(Protocol::kLast);
+  result.tasks.push_back(Evaluated("synthetic", 64, /*repeat=*/1));
   const Json report = Report(result);
   EXPECT_EQ(report["accuracy"]["convnet"]["std"], 2.0);
 }
