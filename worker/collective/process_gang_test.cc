@@ -18,6 +18,7 @@
 #include "worker/collective/gang_network.h"
 #include "worker/collective/process_exchange.h"
 #include "worker/collective/process_gang_for_tests.h"
+#include "worker/collective/sum_for_tests.h"
 
 namespace dasm {
 namespace {
@@ -38,15 +39,6 @@ std::vector<absl::Status> OnEveryRank(
   }
   for (std::thread& thread : threads) thread.join();
   return statuses;
-}
-
-absl::Status SumOnes(Collective* c, int64_t shards = 4, int64_t length = 40,
-                     float* first = nullptr) {
-  std::vector<float> rows(shards * length, 1.0f);
-  std::vector<float> sum(length);
-  absl::Status status = c->SumShards(rows, shards, absl::MakeSpan(sum));
-  if (first != nullptr) *first = sum[0];
-  return status;
 }
 
 ProcessGang::Options Within(absl::Duration deadline) {

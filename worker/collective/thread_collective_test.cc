@@ -12,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "worker/collective/faulty_collective.h"
+#include "worker/collective/sum_for_tests.h"
 
 namespace dasm {
 namespace {
@@ -51,14 +52,6 @@ class FaultyGang {
   std::vector<std::unique_ptr<Collective>> ranks_;
   FaultyCollective faulty_;
 };
-
-absl::Status SumOnes(Collective* c, float* first = nullptr) {
-  std::vector<float> rows(4 * 40, 1.0f);
-  std::vector<float> sum(40);
-  absl::Status status = c->SumShards(rows, 4, absl::MakeSpan(sum));
-  if (first != nullptr) *first = sum[0];
-  return status;
-}
 
 TEST(ThreadGang, RefusesSizesAndTimeoutsThatMakeNoSense) {
   EXPECT_FALSE(ThreadGang::Create(0, absl::ZeroDuration()).ok());
@@ -169,8 +162,9 @@ TEST(FaultyCollective, AbortIsHeardByEveryRank) {
 TEST(FaultyCollective, NanReachesEveryRank) {
   FaultyGang gang(3, absl::ZeroDuration(), {.kind = Kind::kNan});
   std::vector<float> first(3);
-  for (const absl::Status& status :
-       gang.Run([&](Collective* c) { return SumOnes(c, &first[c->rank()]); })) {
+  for (const absl::Status& status : gang.Run([&](Collective* c) {
+         return SumOnes(c, 4, 40, &first[c->rank()]);
+       })) {
     EXPECT_TRUE(status.ok()) << status;
   }
   for (float value : first) EXPECT_TRUE(std::isnan(value));
@@ -179,8 +173,9 @@ TEST(FaultyCollective, NanReachesEveryRank) {
 TEST(FaultyCollective, CorruptionIsOnItsRankOnly) {
   FaultyGang gang(3, absl::ZeroDuration(), {.kind = Kind::kCorrupt});
   std::vector<float> first(3);
-  for (const absl::Status& status :
-       gang.Run([&](Collective* c) { return SumOnes(c, &first[c->rank()]); })) {
+  for (const absl::Status& status : gang.Run([&](Collective* c) {
+         return SumOnes(c, 4, 40, &first[c->rank()]);
+       })) {
     EXPECT_TRUE(status.ok()) << status;
   }
   EXPECT_EQ(first[0], 4.0f);
@@ -193,8 +188,9 @@ TEST(FaultyCollective, SlowRankIsWaitedFor) {
   FaultyGang gang(3, absl::ZeroDuration(),
                   {.kind = Kind::kSlow, .wait = [&] { waited = true; }});
   std::vector<float> first(3);
-  for (const absl::Status& status :
-       gang.Run([&](Collective* c) { return SumOnes(c, &first[c->rank()]); })) {
+  for (const absl::Status& status : gang.Run([&](Collective* c) {
+         return SumOnes(c, 4, 40, &first[c->rank()]);
+       })) {
     EXPECT_TRUE(status.ok()) << status;
   }
   EXPECT_TRUE(waited);
