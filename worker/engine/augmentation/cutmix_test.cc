@@ -11,7 +11,7 @@
 namespace dasm {
 namespace {
 
-constexpr ImageShape kShape = {3, 16, 12};
+constexpr ImageShape kTallShape = {3, 16, 12};
 
 TEST(CutMix, LabelWeightIsTheAreaOutsideTheClippedBox) {
   bool clipped = false;
@@ -19,7 +19,7 @@ TEST(CutMix, LabelWeightIsTheAreaOutsideTheClippedBox) {
   constexpr int kDraws = 2000;
   for (uint32_t a = 0; a < kDraws; ++a) {
     const CutMixDraw draw =
-        DrawCutMix(1, RandomStream(1, "test"), a, 0, 4, kShape);
+        DrawCutMix(1, RandomStream(1, "test"), a, 0, 4, kTallShape);
     ASSERT_TRUE(draw.active);
     ASSERT_LE(0, draw.top);
     ASSERT_LE(draw.top, draw.bottom);
@@ -43,10 +43,12 @@ TEST(CutMix, LabelWeightIsTheAreaOutsideTheClippedBox) {
 TEST(CutMix, HappensAsOftenAsAsked) {
   int active = 0;
   for (uint32_t a = 0; a < 1000; ++a) {
-    active += DrawCutMix(0.5, RandomStream(1, "test"), a, 0, 4, kShape).active;
+    active +=
+        DrawCutMix(0.5, RandomStream(1, "test"), a, 0, 4, kTallShape).active;
   }
   EXPECT_NEAR(active, 500, 60);
-  EXPECT_FALSE(DrawCutMix(0, RandomStream(1, "test"), 0, 0, 4, kShape).active);
+  EXPECT_FALSE(
+      DrawCutMix(0, RandomStream(1, "test"), 0, 0, 4, kTallShape).active);
 }
 
 TEST(CutMix, PastesThePartnersBox) {
@@ -54,7 +56,7 @@ TEST(CutMix, PastesThePartnersBox) {
   CutMixDraw draw;
   uint32_t a = 0;
   do {
-    draw = DrawCutMix(1, RandomStream(1, "test"), a++, 0, 4, kShape);
+    draw = DrawCutMix(1, RandomStream(1, "test"), a++, 0, 4, kTallShape);
   } while (draw.own_weight > 0.8);
   std::vector<int64_t> sorted = draw.partner;
   std::sort(sorted.begin(), sorted.end());
@@ -62,15 +64,15 @@ TEST(CutMix, PastesThePartnersBox) {
 
   const at::Tensor partners =
       images.index_select(0, at::tensor(draw.partner, at::kLong));
-  const at::Tensor mixed = ApplyCutMix(images, partners, draw.Box(kShape));
+  const at::Tensor mixed = ApplyCutMix(images, partners, draw.Box(kTallShape));
   at::Tensor inside = at::zeros({16, 12}, at::kBool);
   inside.narrow(0, draw.top, draw.bottom - draw.top)
       .narrow(1, draw.left, draw.right - draw.left)
       .fill_(true);
   EXPECT_TRUE(mixed.equal(at::where(inside, partners, images)));
   EXPECT_TRUE(images.equal(TestTensor({4, 3, 16, 12})));
-  EXPECT_TRUE(
-      ApplyCutMix(images, partners, CutMixDraw().Box(kShape)).equal(images));
+  EXPECT_TRUE(ApplyCutMix(images, partners, CutMixDraw().Box(kTallShape))
+                  .equal(images));
   const at::Tensor weights = draw.Weights();
   EXPECT_FLOAT_EQ(weights[0].item<float>(), draw.own_weight);
   EXPECT_FLOAT_EQ(weights[1].item<float>(), 1 - draw.own_weight);

@@ -14,9 +14,9 @@ namespace {
 
 using Operation = DcMnistDraw::Operation;
 
-constexpr ImageShape kShape = {1, 28, 28};
+constexpr ImageShape kMnistShape = {1, 28, 28};
 
-at::Tensor Images(int64_t n) {
+at::Tensor MnistImages(int64_t n) {
   return TestTensor({n, 1, 28, 28}).to(at::kFloat);
 }
 
@@ -28,7 +28,7 @@ DcMnistDraw One(DcMnistDraw::Image image) {
 
 TEST(DcMnist, DrawsFillTheirRanges) {
   const DcMnistDraw draw =
-      DrawDcMnist(RandomStream(1, "test"), 0, 0, 5000, kShape);
+      DrawDcMnist(RandomStream(1, "test"), 0, 0, 5000, kMnistShape);
   std::set<int> tops, heights, widths, degrees;
   std::vector<int> operations(3);
   for (const DcMnistDraw::Image& image : draw.images) {
@@ -50,7 +50,7 @@ TEST(DcMnist, DrawsFillTheirRanges) {
 }
 
 TEST(DcMnist, CropShiftsAndFillsWithTheMeanOfTheBatch) {
-  const at::Tensor images = Images(1);
+  const at::Tensor images = MnistImages(1);
   const DcMnistDraw draw =
       One({.operation = Operation::kCrop, .top = 0, .left = 7});
   const at::Tensor out = ApplyDcMnist(images, draw, {0.75f});
@@ -62,7 +62,7 @@ TEST(DcMnist, CropShiftsAndFillsWithTheMeanOfTheBatch) {
 }
 
 TEST(DcMnist, ScaleKeepsTheMiddleAndFillsWithZero) {
-  const at::Tensor images = Images(1) + 3;
+  const at::Tensor images = MnistImages(1) + 3;
   const DcMnistDraw small =
       One({.operation = Operation::kScale, .height = 22, .width = 28});
   const at::Tensor shrunk = ApplyDcMnist(images, small, {0.75f});
@@ -90,16 +90,16 @@ TEST(DcMnist, RotateFillsCornersAndKeepsTheCentre) {
   EXPECT_EQ(out[0][0][0][0].item<float>(), 0.75f);
   EXPECT_EQ(out[0][0][27][27].item<float>(), 0.75f);
   EXPECT_NEAR(out[0][0][14][14].item<float>(), 1.0f, 1e-6);
-  const at::Tensor picture = Images(1);
+  const at::Tensor picture = MnistImages(1);
   EXPECT_TRUE(
       ApplyDcMnist(picture, One({.operation = Operation::kRotate}), {0.75f})
           .allclose(picture, 1e-6, 1e-6));
 }
 
 TEST(DcMnist, PartOfABatchHasTheBitsItHasInTheWhole) {
-  const at::Tensor images = Images(12);
+  const at::Tensor images = MnistImages(12);
   const DcMnistDraw draw =
-      DrawDcMnist(RandomStream(1, "test"), 3, 0, 12, kShape);
+      DrawDcMnist(RandomStream(1, "test"), 3, 0, 12, kMnistShape);
   const std::vector<float> means = ChannelMeans(images);
   EXPECT_NEAR(means[0], images.mean().item<float>(), 1e-6);
   const at::Tensor whole = ApplyDcMnist(images, draw, means);

@@ -4,6 +4,7 @@
 #define DASM_WORKER_ENGINE_DEVICE_STEP_GRAPH_FOR_TESTS_H_
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/record_function.h>
 
 #include <algorithm>

@@ -19,12 +19,12 @@
 namespace dasm {
 namespace {
 
-constexpr ImageShape kShape = {2, 8, 8};
-constexpr int kClasses = 3;
-
 // A network of width 4 and two classes' worth of images, in double precision.
 class GradientMatcherTest : public ::testing::Test {
  protected:
+  static constexpr ImageShape kShape = {2, 8, 8};
+  static constexpr int kClasses = 3;
+
   GradientMatcherTest() {
     NetworkSpec spec;
     spec.depth = 2;

@@ -334,7 +334,9 @@ TEST(TrajectoryMatcher, RecordedStepsHaveTheBitsOfCalledOnes) {
       EXPECT_TRUE(recorded->loss.equal(called.loss));
       EXPECT_TRUE(recorded->images.equal(called.images));
       EXPECT_TRUE(recorded->step_size.equal(called.step_size));
-      if (soft) EXPECT_TRUE(recorded->labels.equal(called.labels));
+      if (soft) {
+        EXPECT_TRUE(recorded->labels.equal(called.labels));
+      }
       problem.path.step_size *= 0.5;
     }
     EXPECT_GT(counts.runs, counts.records);
