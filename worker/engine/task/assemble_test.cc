@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "worker/engine/dataset/tensor_view.h"
 #include "worker/engine/network/finite_differences.h"
+#include "worker/engine/task/read_for_tests.h"
 #include "worker/engine/task/tiny_gang.h"
 
 namespace dasm {
@@ -34,26 +35,20 @@ std::string PreprocessedSet(const at::Tensor& images, int segment) {
                               {{"factor", "1"}, {"space", "preprocessed"}});
 }
 
-AssembleParameters Parameters() {
+AssembleParameters FactorOne() {
   AssembleParameters parameters;
   parameters.factor = 1;
   return parameters;
 }
 
-at::Tensor Read(const std::string& bytes, const std::string& name) {
-  const auto file = SafetensorsFile::Parse(bytes);
-  EXPECT_TRUE(file.ok()) << file.status();
-  return CopyTensor((*file)->tensors().at(name));
-}
-
 TEST(Assemble, BringsNormalisedSetsBackToPixelsAndKeepsWhatIsTrainedOn) {
   TinyGang gang;
   const GangRun run =
-      gang.Run(Parameters(), {{"dataset", TinyDatasetBlob({})},
-                              {"segment.1", PreprocessedSet(Images(), 0)},
-                              {"segment.2", PreprocessedSet(Images(1), 1)},
-                              {"start.1", PreprocessedSet(Images(2), 0)},
-                              {"start.2", PreprocessedSet(Images(3), 1)}});
+      gang.Run(FactorOne(), {{"dataset", TinyDatasetBlob({})},
+                             {"segment.1", PreprocessedSet(Images(), 0)},
+                             {"segment.2", PreprocessedSet(Images(1), 1)},
+                             {"start.1", PreprocessedSet(Images(2), 0)},
+                             {"start.2", PreprocessedSet(Images(3), 1)}});
   ASSERT_TRUE(run.status.ok()) << run.status;
   const std::string& bytes = run.outputs.at("synthetic");
   const auto file = *SafetensorsFile::Parse(bytes);
@@ -97,11 +92,11 @@ TEST(Assemble, UnwhitensWithTheTransformOfTheDataSet) {
       {"start.1", PreprocessedSet(Images(2), 0)}};
   TinyGang gang;
   // Its transform is needed.
-  EXPECT_FALSE(gang.Run(Parameters(), inputs).status.ok());
+  EXPECT_FALSE(gang.Run(FactorOne(), inputs).status.ok());
   inputs["zca"] = SerializeSafetensors({{"mean", ViewOf(mean)},
                                         {"whiten", ViewOf(whiten)},
                                         {"unwhiten", ViewOf(unwhiten)}});
-  const GangRun run = gang.Run(Parameters(), inputs);
+  const GangRun run = gang.Run(FactorOne(), inputs);
   ASSERT_TRUE(run.status.ok()) << run.status;
   const auto file = *SafetensorsFile::Parse(run.outputs.at("synthetic"));
   EXPECT_EQ(file->metadata().at("whitening"), "that of the test");

@@ -38,7 +38,7 @@ DistillSegmentParameters Parameters() {
   return parameters;
 }
 
-const std::map<std::string, std::string>& Inputs() {
+const std::map<std::string, std::string>& TinyInputs() {
   static const auto* inputs =
       new std::map<std::string, std::string>{{"dataset", TinyDatasetBlob({})}};
   return *inputs;
@@ -79,7 +79,7 @@ std::string PoolBlob(const std::function<bool(int64_t)>& of_class) {
 
 TEST(DistillSegment, WritesASetOfTheAskedShape) {
   TinyGang gang;
-  const GangRun run = gang.Run(Parameters(), Inputs());
+  const GangRun run = gang.Run(Parameters(), TinyInputs());
   ASSERT_TRUE(run.status.ok()) << run.status;
   for (const char* output : {"segment", "start"}) {
     const auto file = *SafetensorsFile::Parse(run.outputs.at(output));
@@ -122,10 +122,10 @@ class DistillNorm : public ::testing::TestWithParam<Norm> {
 
 TEST_P(DistillNorm, AnyNumberOfRanksGivesTheSameBits) {
   TinyGang gang;
-  const GangRun one = gang.Run(ParametersOf(GetParam()), Inputs());
+  const GangRun one = gang.Run(ParametersOf(GetParam()), TinyInputs());
   ASSERT_TRUE(one.status.ok()) << one.status;
   for (gang.ranks = 2; gang.ranks <= 4; ++gang.ranks) {
-    const GangRun many = gang.Run(ParametersOf(GetParam()), Inputs());
+    const GangRun many = gang.Run(ParametersOf(GetParam()), TinyInputs());
     ASSERT_TRUE(many.status.ok()) << many.status;
     EXPECT_EQ(many.outputs, one.outputs) << gang.ranks;
     EXPECT_EQ(many.observer.series, one.observer.series) << gang.ranks;
@@ -134,13 +134,13 @@ TEST_P(DistillNorm, AnyNumberOfRanksGivesTheSameBits) {
 
 TEST_P(DistillNorm, ResumesFromEveryStepWithTheSameBits) {
   TinyGang gang;
-  const GangRun whole = gang.Run(ParametersOf(GetParam()), Inputs());
+  const GangRun whole = gang.Run(ParametersOf(GetParam()), TinyInputs());
   ASSERT_TRUE(whole.status.ok()) << whole.status;
   for (int64_t step = 0; step < 6; ++step) {
     gang.ranks = 2;
     gang.checkpoint.clear();
     gang.wishes = {{step, Wish::kStop}};
-    const GangRun stopped = gang.Run(ParametersOf(GetParam()), Inputs());
+    const GangRun stopped = gang.Run(ParametersOf(GetParam()), TinyInputs());
     for (const absl::Status& status : stopped.all) {
       EXPECT_EQ(FailureClassOf(status), FailureClass::kPreempted) << status;
     }
@@ -148,7 +148,7 @@ TEST_P(DistillNorm, ResumesFromEveryStepWithTheSameBits) {
     gang.ranks = 1;
     gang.wishes = {};
     gang.checkpoint = stopped.observer.checkpoints.at(step);
-    const GangRun resumed = gang.Run(ParametersOf(GetParam()), Inputs());
+    const GangRun resumed = gang.Run(ParametersOf(GetParam()), TinyInputs());
     ASSERT_TRUE(resumed.status.ok()) << resumed.status;
     EXPECT_EQ(resumed.outputs, whole.outputs) << step;
     EXPECT_EQ(resumed.summary, whole.summary) << step;
@@ -189,13 +189,13 @@ TEST_P(DistillGang, RanksAndExchangeChangeNoBit) {
   const DistillSegmentParameters parameters = ParametersOf(GetParam());
   TinyGang gang;
   gang.wishes = {{2, Wish::kCheckpoint}};
-  const GangRun one = gang.Run(parameters, Inputs());
+  const GangRun one = gang.Run(parameters, TinyInputs());
   ASSERT_TRUE(one.status.ok()) << one.status;
   EXPECT_EQ(one.summary["steps"], Steps());
   for (const Exchange exchange : {Exchange::kEveryStep, Exchange::kDeferred}) {
     gang.options.exchange = exchange;
     for (gang.ranks = 1; gang.ranks <= 4; ++gang.ranks) {
-      const GangRun many = gang.Run(parameters, Inputs());
+      const GangRun many = gang.Run(parameters, TinyInputs());
       ASSERT_TRUE(many.status.ok()) << many.status;
       EXPECT_EQ(many.outputs, one.outputs) << gang.ranks;
       EXPECT_EQ(many.summary, one.summary) << gang.ranks;
@@ -209,20 +209,20 @@ TEST_P(DistillGang, RanksAndExchangeChangeNoBit) {
 TEST_P(DistillGang, ResumesOnAnotherNumberOfRanksWithTheOtherExchange) {
   const DistillSegmentParameters parameters = ParametersOf(GetParam());
   TinyGang gang;
-  const GangRun whole = gang.Run(parameters, Inputs());
+  const GangRun whole = gang.Run(parameters, TinyInputs());
   ASSERT_TRUE(whole.status.ok()) << whole.status;
   for (const int64_t step : std::set<int64_t>{1, Steps() - 1}) {
     gang.ranks = step % 2 == 0 ? 2 : 4;
     gang.options.exchange = Exchange::kDeferred;
     gang.checkpoint.clear();
     gang.wishes = {{step, Wish::kStop}};
-    const GangRun stopped = gang.Run(parameters, Inputs());
+    const GangRun stopped = gang.Run(parameters, TinyInputs());
     ASSERT_EQ(stopped.observer.checkpoints.count(step), 1) << stopped.status;
     gang.ranks = 3;
     gang.options.exchange = Exchange::kEveryStep;
     gang.wishes = {};
     gang.checkpoint = stopped.observer.checkpoints.at(step);
-    const GangRun resumed = gang.Run(parameters, Inputs());
+    const GangRun resumed = gang.Run(parameters, TinyInputs());
     ASSERT_TRUE(resumed.status.ok()) << resumed.status;
     EXPECT_EQ(resumed.outputs, whole.outputs) << step;
     EXPECT_EQ(resumed.summary, whole.summary) << step;
@@ -247,11 +247,11 @@ TEST(DistillSegment, DeferredExchangeSendsImagesOnlyAtTheEnd) {
   DistillSegmentParameters parameters = Parameters();
   parameters.matching.net_steps = 0;
   TinyGang gang;
-  const GangRun whole = gang.Run(parameters, Inputs());
+  const GangRun whole = gang.Run(parameters, TinyInputs());
   gang.ranks = 2;
   gang.options.exchange = Exchange::kDeferred;
   gang.fault = {CollectiveFault::Kind::kCorrupt, 2 * 2 + 1};
-  const GangRun run = gang.Run(parameters, Inputs());
+  const GangRun run = gang.Run(parameters, TinyInputs());
   ASSERT_TRUE(run.status.ok()) << run.status;
   EXPECT_EQ(run.outputs, whole.outputs);
 }
@@ -262,7 +262,7 @@ TEST(DistillSegment, ANetworksNonFiniteLossNamesItsStepOnEveryRank) {
   // Call 2 is the gradient of step 0's first network step; the loss of the
   // second is then NaN.
   gang.fault = {CollectiveFault::Kind::kNan, 2};
-  const GangRun run = gang.Run(Parameters(), Inputs());
+  const GangRun run = gang.Run(Parameters(), TinyInputs());
   for (const absl::Status& status : run.all) {
     EXPECT_EQ(FailureClassOf(status), FailureClass::kNumeric) << status;
     EXPECT_THAT(std::string(status.message()),
@@ -276,7 +276,7 @@ std::vector<float> VelocityAfter(int64_t step,
                                  const DistillSegmentParameters& parameters) {
   TinyGang gang;
   gang.wishes = {{step, Wish::kCheckpoint}};
-  const GangRun run = gang.Run(parameters, Inputs());
+  const GangRun run = gang.Run(parameters, TinyInputs());
   EXPECT_TRUE(run.status.ok()) << run.status;
   return Floats(run.observer.checkpoints.at(step), "velocity");
 }
@@ -348,7 +348,7 @@ TEST(DistillSegment, BatchNormHasNoParts) {
   parameters.network.norm = Norm::kBatch;
   parameters.execution.micro_batch = 3;
   TinyGang gang;
-  const GangRun run = gang.Run(parameters, Inputs());
+  const GangRun run = gang.Run(parameters, TinyInputs());
   EXPECT_EQ(run.status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(run.status.message()),
               HasSubstr("execution.micro_batch"));
@@ -356,9 +356,9 @@ TEST(DistillSegment, BatchNormHasNoParts) {
 
 TEST(DistillSegment, CheckpointsOnTheWayChangeNothing) {
   TinyGang gang;
-  const GangRun plain = gang.Run(Parameters(), Inputs());
+  const GangRun plain = gang.Run(Parameters(), TinyInputs());
   gang.wishes = {{1, Wish::kCheckpoint}, {4, Wish::kCheckpoint}};
-  const GangRun saved = gang.Run(Parameters(), Inputs());
+  const GangRun saved = gang.Run(Parameters(), TinyInputs());
   ASSERT_TRUE(saved.status.ok()) << saved.status;
   EXPECT_EQ(saved.outputs, plain.outputs);
   EXPECT_EQ(saved.observer.checkpoints.size(), 2);
@@ -375,7 +375,7 @@ TEST(DistillSegment, MatchingLossDecreases) {
   parameters.matching.augmentation = {};
   parameters.matching.image_learning_rate = 0.01;
   TinyGang gang;
-  const GangRun run = gang.Run(parameters, Inputs());
+  const GangRun run = gang.Run(parameters, TinyInputs());
   ASSERT_TRUE(run.status.ok()) << run.status;
   const auto& losses = run.observer.series.at("matching_loss");
   EXPECT_LT(losses.back().second, 0.8 * losses.front().second);
@@ -387,10 +387,10 @@ TEST(DistillSegment, SeedAndSegmentDecideTheResult) {
   other_seed.seed = 5;
   DistillSegmentParameters other_segment = Parameters();
   other_segment.segment = 1;
-  const GangRun run = gang.Run(Parameters(), Inputs());
-  EXPECT_NE(Sources(gang.Run(other_seed, Inputs()).outputs.at("start")),
+  const GangRun run = gang.Run(Parameters(), TinyInputs());
+  EXPECT_NE(Sources(gang.Run(other_seed, TinyInputs()).outputs.at("start")),
             Sources(run.outputs.at("start")));
-  EXPECT_NE(Sources(gang.Run(other_segment, Inputs()).outputs.at("start")),
+  EXPECT_NE(Sources(gang.Run(other_segment, TinyInputs()).outputs.at("start")),
             Sources(run.outputs.at("start")));
 }
 
@@ -399,19 +399,19 @@ TEST(DistillSegment, NoiseStartHasNoSources) {
   parameters.synthesis.init = Init::kNoise;
   parameters.synthesis.factor = 1;
   TinyGang gang;
-  const GangRun run = gang.Run(parameters, Inputs());
+  const GangRun run = gang.Run(parameters, TinyInputs());
   ASSERT_TRUE(run.status.ok()) << run.status;
   EXPECT_EQ(Sources(run.outputs.at("start")), std::vector<int64_t>(6, -1));
 }
 
 TEST(DistillSegment, LaterSegmentStartsFromUnusedImagesOfItsPool) {
   TinyGang gang;
-  const GangRun first = gang.Run(Parameters(), Inputs());
+  const GangRun first = gang.Run(Parameters(), TinyInputs());
   ASSERT_TRUE(first.status.ok()) << first.status;
   DistillSegmentParameters parameters = Parameters();
   parameters.segment = 1;
   parameters.mix = 0.5;
-  std::map<std::string, std::string> inputs = Inputs();
+  std::map<std::string, std::string> inputs = TinyInputs();
   inputs["segment.1"] = first.outputs.at("segment");
   inputs["pool"] = PoolBlob([](int64_t i) { return i >= 8; });
   const GangRun second = gang.Run(parameters, inputs);
@@ -431,7 +431,7 @@ TEST(DistillSegment, AWholeClassPoolIsAnotherStreamButAPoolOfMixZeroIsNone) {
   DistillSegmentParameters parameters = Parameters();
   parameters.mix = 0;
   parameters.synthesis.init = Init::kNoise;
-  std::map<std::string, std::string> inputs = Inputs();
+  std::map<std::string, std::string> inputs = TinyInputs();
   TinyGang gang;
   const GangRun without = gang.Run(parameters, inputs);
   inputs["pool"] = PoolBlob([](int64_t i) { return i == 3; });
@@ -450,7 +450,7 @@ TEST(DistillSegment, NonFiniteLossNamesTheStepAndKeepsAGoodCheckpoint) {
     // Calls of a step: poll, gather, 2 network steps; none after the third.
     // Call 5 is step 1's gather, of losses and norms alone where deferred.
     gang.fault = {CollectiveFault::Kind::kNan, 5};
-    const GangRun run = gang.Run(Parameters(), Inputs());
+    const GangRun run = gang.Run(Parameters(), TinyInputs());
     for (const absl::Status& status : run.all) {
       EXPECT_EQ(FailureClassOf(status), FailureClass::kNumeric) << status;
       EXPECT_THAT(std::string(status.message()), HasSubstr("step 1 "));
@@ -459,9 +459,9 @@ TEST(DistillSegment, NonFiniteLossNamesTheStepAndKeepsAGoodCheckpoint) {
 
     // The checkpoint is good: without the fault it leads to the same end.
     TinyGang healthy;
-    const GangRun whole = healthy.Run(Parameters(), Inputs());
+    const GangRun whole = healthy.Run(Parameters(), TinyInputs());
     healthy.checkpoint = run.observer.checkpoints.at(1);
-    EXPECT_EQ(healthy.Run(Parameters(), Inputs()).outputs, whole.outputs);
+    EXPECT_EQ(healthy.Run(Parameters(), TinyInputs()).outputs, whole.outputs);
   }
 }
 
@@ -472,7 +472,7 @@ TEST(DistillSegment, DivergenceIsNumericAndNeverCheckpointed) {
   for (int64_t poll = 0; poll < 6; ++poll) {
     gang.wishes[poll] = Wish::kCheckpoint;
   }
-  const GangRun run = gang.Run(parameters, Inputs());
+  const GangRun run = gang.Run(parameters, TinyInputs());
   EXPECT_EQ(FailureClassOf(run.status), FailureClass::kNumeric) << run.status;
   EXPECT_THAT(std::string(run.status.message()), HasSubstr("step "));
   for (const auto& [step, bytes] : run.observer.checkpoints) {
@@ -487,11 +487,12 @@ TEST(DistillSegment, DivergenceIsNumericAndNeverCheckpointed) {
 TEST(DistillSegment, RefusesTheCheckpointOfAnotherAction) {
   TinyGang gang;
   gang.wishes = {{2, Wish::kStop}};
-  gang.checkpoint = gang.Run(Parameters(), Inputs()).observer.checkpoints.at(2);
+  gang.checkpoint =
+      gang.Run(Parameters(), TinyInputs()).observer.checkpoints.at(2);
   gang.wishes = {};
   DistillSegmentParameters other = Parameters();
   other.seed = 99;
-  const GangRun run = gang.Run(other, Inputs());
+  const GangRun run = gang.Run(other, TinyInputs());
   EXPECT_EQ(run.status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(run.status.message()), HasSubstr("another action"));
 }
@@ -502,7 +503,7 @@ TEST(DistillSegment, FailedCheckpointWriteEndsEveryRank) {
   gang.wishes = {{1, Wish::kCheckpoint}};
   gang.checkpoint_status = WithFailureClass(
       absl::ResourceExhaustedError("disk full"), FailureClass::kStorage);
-  const GangRun run = gang.Run(Parameters(), Inputs());
+  const GangRun run = gang.Run(Parameters(), TinyInputs());
   EXPECT_EQ(FailureClassOf(run.status), FailureClass::kStorage) << run.status;
   for (const absl::Status& status : run.all) EXPECT_FALSE(status.ok());
 }
@@ -512,14 +513,14 @@ TEST(DistillSegment, ARankThatComputedOtherBitsIsFound) {
   gang.ranks = 2;
   gang.wishes = {{1, Wish::kCheckpoint}};
   gang.fault = {CollectiveFault::Kind::kCorrupt, 1};
-  const GangRun run = gang.Run(Parameters(), Inputs());
+  const GangRun run = gang.Run(Parameters(), TinyInputs());
   EXPECT_FALSE(run.status.ok());
   EXPECT_TRUE(run.observer.checkpoints.empty());
   EXPECT_EQ(FailureClassOf(run.status), FailureClass::kInternal) << run.status;
 }
 
 TEST(DistillSegment, APoolOfAnotherDataSetIsBadData) {
-  std::map<std::string, std::string> inputs = Inputs();
+  std::map<std::string, std::string> inputs = TinyInputs();
   const std::vector<uint8_t> members(5);
   inputs["pool"] =
       SerializeSafetensors({{"members", {DType::kU8, {5}, members.data()}}});

@@ -14,9 +14,9 @@ namespace {
 
 using Wish = TaskObserver::Wish;
 
-constexpr int kExpertEpochs = 6;
+constexpr int kSearchedEpochs = 6;
 
-FindRangeParameters Parameters() {
+FindRangeParameters TinySearch() {
   FindRangeParameters parameters;
   parameters.images_per_class = 1;
   parameters.network.depth = 2;
@@ -33,15 +33,15 @@ FindRangeParameters Parameters() {
   return parameters;
 }
 
-const std::map<std::string, std::string>& Inputs() {
+const std::map<std::string, std::string>& SearchInputs() {
   static const auto* inputs = [] {
     auto* made = new std::map<std::string, std::string>{
         {"dataset", TinyDatasetBlob({})}};
     for (const auto& [name, seed] :
          {std::pair("expert.1", 1), std::pair("expert.2", 2),
           std::pair("probe", 3)}) {
-      (*made)[name] = ExpertBlob(made->at("dataset"), Parameters().network,
-                                 kExpertEpochs, seed);
+      (*made)[name] = ExpertBlob(made->at("dataset"), TinySearch().network,
+                                 kSearchedEpochs, seed);
     }
     return made;
   }();
@@ -54,7 +54,7 @@ int64_t Number(const SafetensorsFile& file, const std::string& name) {
 
 TEST(FindRange, WritesARangeInsideTheExpertsWithItsCurves) {
   TinyGang gang;
-  const GangRun run = gang.Run(Parameters(), Inputs());
+  const GangRun run = gang.Run(TinySearch(), SearchInputs());
   ASSERT_TRUE(run.status.ok()) << run.status;
   const auto file = *SafetensorsFile::Parse(run.outputs.at("range"));
   const int64_t min = Number(*file, "start_epoch_min");
@@ -63,13 +63,13 @@ TEST(FindRange, WritesARangeInsideTheExpertsWithItsCurves) {
   EXPECT_GE(min, 0);
   EXPECT_GT(initial, min);
   EXPECT_LE(initial, max);
-  EXPECT_LE(max, kExpertEpochs);
+  EXPECT_LE(max, kSearchedEpochs);
   const int64_t probes = run.summary["probes"];
   EXPECT_GE(probes, 2);
   EXPECT_EQ(run.summary["start_epoch_max"], max);
   // A probe's losses are those of each start epoch.
   EXPECT_EQ(file->tensors().at("probe_loss").shape,
-            (std::vector<int64_t>{probes, kExpertEpochs}));
+            (std::vector<int64_t>{probes, kSearchedEpochs}));
   const at::Tensor bounds = CopyTensor(file->tensors().at("probe_bounds"));
   EXPECT_TRUE(bounds[0].equal(at::tensor({0, 0}, at::kLong)));
   EXPECT_TRUE(bounds[1].equal(at::tensor({0, 2}, at::kLong)));
@@ -80,7 +80,7 @@ TEST(FindRange, WritesARangeInsideTheExpertsWithItsCurves) {
 
 TEST(FindRange, RanksAndInterruptionsChangeNoBit) {
   TinyGang gang;
-  const GangRun whole = gang.Run(Parameters(), Inputs());
+  const GangRun whole = gang.Run(TinySearch(), SearchInputs());
   ASSERT_TRUE(whole.status.ok()) << whole.status;
   const int64_t polls = 2 * (whole.summary["probes"].get<int64_t>() - 1);
   EXPECT_EQ(whole.observer.polls, polls);
@@ -88,13 +88,13 @@ TEST(FindRange, RanksAndInterruptionsChangeNoBit) {
     gang.ranks = 2;
     gang.checkpoint.clear();
     gang.wishes = {{poll, Wish::kStop}};
-    const GangRun stopped = gang.Run(Parameters(), Inputs());
+    const GangRun stopped = gang.Run(TinySearch(), SearchInputs());
     EXPECT_EQ(FailureClassOf(stopped.status), FailureClass::kPreempted);
     ASSERT_EQ(stopped.observer.checkpoints.size(), 1);
     gang.ranks = 1;
     gang.wishes = {};
     gang.checkpoint = stopped.observer.checkpoints.begin()->second;
-    const GangRun resumed = gang.Run(Parameters(), Inputs());
+    const GangRun resumed = gang.Run(TinySearch(), SearchInputs());
     ASSERT_TRUE(resumed.status.ok()) << resumed.status;
     EXPECT_EQ(resumed.outputs, whole.outputs) << poll;
     // No iteration is made twice.

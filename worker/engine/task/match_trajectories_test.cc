@@ -11,8 +11,8 @@
 #include "common/base/error.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "worker/engine/dataset/tensor_view.h"
 #include "worker/engine/task/expert_blobs.h"
+#include "worker/engine/task/read_for_tests.h"
 #include "worker/engine/task/tiny_gang.h"
 
 namespace dasm {
@@ -92,14 +92,6 @@ const std::map<std::string, std::string>& Inputs(Norm norm = Norm::kInstance) {
   static const auto* batch =
       new std::map<std::string, std::string>(MakeInputs({Norm::kBatch}));
   return norm == Norm::kBatch ? *batch : *instance;
-}
-
-at::Tensor Read(const std::string& bytes, const std::string& name) {
-  const auto file = SafetensorsFile::Parse(bytes);
-  EXPECT_TRUE(file.ok()) << file.status();
-  const auto found = (*file)->tensors().find(name);
-  EXPECT_NE(found, (*file)->tensors().end()) << name;
-  return CopyTensor(found->second);
 }
 
 nlohmann::json WithoutMemory(nlohmann::json summary) {
