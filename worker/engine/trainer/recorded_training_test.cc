@@ -15,6 +15,7 @@
 #include "worker/engine/network/finite_differences.h"
 #include "worker/engine/shard/gang_for_tests.h"
 #include "worker/engine/trainer/tester.h"
+#include "worker/engine/trainer/tiny_training_for_tests.h"
 #include "worker/engine/trainer/trainer.h"
 
 namespace dasm {
@@ -22,35 +23,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using enum Augmentation;
-
-constexpr int kClasses = 3;
-
-std::unique_ptr<Network> TinyNetwork(ImageShape shape, Norm norm) {
-  NetworkSpec spec;
-  spec.depth = 2;
-  spec.width = 4;
-  spec.norm = norm;
-  return *MakeNetwork(spec, shape, kClasses);
-}
-
-std::vector<int64_t> RoundLabels(int64_t n) {
-  std::vector<int64_t> labels(n);
-  for (int64_t i = 0; i < n; ++i) labels[i] = i % kClasses;
-  return labels;
-}
-
-TensorSource TinySource(int64_t n, ImageShape shape) {
-  return TensorSource(
-      TestTensor({n, shape.channels, shape.height, shape.width}).to(at::kFloat),
-      RoundLabels(n));
-}
-
-void ExpectSameBits(const TrainingState& a, const TrainingState& b) {
-  EXPECT_TRUE(a.parameters.equal(b.parameters));
-  EXPECT_TRUE(a.buffers.equal(b.buffers));
-  EXPECT_TRUE(a.momentum.equal(b.momentum));
-  EXPECT_EQ(a.step, b.step);
-}
 
 struct Case {
   std::string name;
@@ -85,10 +57,11 @@ std::vector<Case> Cases() {
 
 // After Train on every rank, that of rank 0. `counts` null: steps are called.
 TrainingState Train(const Case& c, ReplayCounts* counts, int64_t every = 0) {
-  const auto network = TinyNetwork(c.shape, c.norm);
+  const auto network = TinyNetwork(c.norm, c.shape);
   const TensorSource hard = TinySource(21, c.shape);
-  const TensorSource soft(hard.Normalised(RoundLabels(21)), RoundLabels(21),
-                          TestTensor({21, kClasses}).to(at::kFloat).softmax(1));
+  const TensorSource soft(
+      hard.Normalised(RoundLabels(21)), RoundLabels(21),
+      TestTensor({21, kTinyClasses}).to(at::kFloat).softmax(1));
   ExecutionSpec execution;
   execution.train_group = 4;
   TrainingState result;
@@ -127,7 +100,7 @@ TEST(RecordedTraining, ReadingSeldomChangesNoBit) {
 
 TEST(RecordedTraining, HooksAreCalledAtEveryStrideAndAtTheEnd) {
   const ImageShape shape = {2, 8, 8};
-  const auto network = TinyNetwork(shape, Norm::kInstance);
+  const auto network = TinyNetwork(Norm::kInstance, shape);
   const TensorSource source = TinySource(21, shape);
   SingleProcessCollective alone;
   Trainer trainer(network.get(), {}, 1, "test", &alone);
@@ -148,7 +121,7 @@ TEST(RecordedTraining, HooksAreCalledAtEveryStrideAndAtTheEnd) {
 
 TEST(RecordedTraining, ALossThatIsNotFiniteNamesItsOwnStepWhenReadLater) {
   const ImageShape shape = {2, 8, 8};
-  const auto network = TinyNetwork(shape, Norm::kInstance);
+  const auto network = TinyNetwork(Norm::kInstance, shape);
   // Batches of one image in the order of the epoch: the step that meets the
   // bad one is the first whose loss is NaN.
   at::Tensor images = TestTensor({12, 2, 8, 8}).to(at::kFloat);
@@ -177,7 +150,7 @@ TEST(RecordedTraining, NoQueuedStepReadsAValue) {
   const TensorSource source = TinySource(21, shape);
   SingleProcessCollective alone;
   for (Norm norm : {Norm::kInstance, Norm::kBatch}) {
-    const auto network = TinyNetwork(shape, norm);
+    const auto network = TinyNetwork(norm, shape);
     Trainer trainer(network.get(), {}, 1, "test", &alone);
     TrainingState state = trainer.Start();
     StepOptions options;
@@ -201,7 +174,7 @@ TEST(RecordedTesting, HasTheBitsOfCallingItsSteps) {
   ExecutionSpec execution;
   execution.forward_group = 6;
   for (Norm norm : {Norm::kNone, Norm::kInstance, Norm::kBatch}) {
-    const auto network = TinyNetwork(shape, norm);
+    const auto network = TinyNetwork(norm, shape);
     const at::Tensor parameters = network->Initialize(RandomStream(1, "test"));
     at::Tensor buffers = network->InitialBuffers();
     buffers.add_(0.25);

@@ -8,7 +8,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <numeric>
 #include <set>
 #include <vector>
 
@@ -21,55 +20,12 @@
 #include "worker/engine/dataset/tensor_view.h"
 #include "worker/engine/network/finite_differences.h"
 #include "worker/engine/shard/gang_for_tests.h"
+#include "worker/engine/trainer/tiny_training_for_tests.h"
 
 namespace dasm {
 namespace {
 
 using enum Augmentation;
-
-constexpr ImageShape kShape = {2, 8, 8};
-constexpr int kClasses = 3;
-
-std::unique_ptr<Network> TinyNetwork(Norm norm = Norm::kInstance,
-                                     ImageShape shape = kShape) {
-  NetworkSpec spec;
-  spec.depth = 2;
-  spec.width = 8;
-  spec.norm = norm;
-  return *MakeNetwork(spec, shape, kClasses);
-}
-
-TensorSource TinySource(int64_t n, ImageShape shape = kShape) {
-  std::vector<int64_t> labels(n);
-  for (int64_t i = 0; i < n; ++i) labels[i] = i % kClasses;
-  // Classes differ in brightness.
-  const at::Tensor level =
-      at::tensor(labels, at::kDouble).view({-1, 1, 1, 1}) - 1;
-  return TensorSource(
-      (TestTensor({n, shape.channels, shape.height, shape.width}) + level)
-          .to(at::kFloat),
-      labels);
-}
-
-ExecutionSpec Groups(int train_group) {
-  ExecutionSpec execution;
-  execution.train_group = train_group;
-  return execution;
-}
-
-std::vector<int64_t> Indices(int64_t n) {
-  std::vector<int64_t> indices(n);
-  std::iota(indices.begin(), indices.end(), int64_t{0});
-  return indices;
-}
-
-TrainingRecipe IdcRecipe(int steps) {
-  TrainingRecipe recipe;
-  recipe.steps = steps;
-  recipe.batch = 8;
-  recipe.augmentation = {kColor, kCrop, kFlip, kScale, kRotate};
-  return recipe;
-}
 
 // The same training on one rank.
 TrainingState TrainAlone(const TrainingRecipe& recipe, const Network& network,
@@ -80,13 +36,6 @@ TrainingState TrainAlone(const TrainingRecipe& recipe, const Network& network,
   const auto loss = trainer.Train(recipe, source, {}, &state);
   EXPECT_TRUE(loss.ok()) << loss.status();
   return state;
-}
-
-void ExpectSameBits(const TrainingState& a, const TrainingState& b) {
-  EXPECT_EQ(a.step, b.step);
-  EXPECT_TRUE(a.parameters.equal(b.parameters));
-  EXPECT_TRUE(a.buffers.equal(b.buffers));
-  EXPECT_TRUE(a.momentum.equal(b.momentum));
 }
 
 // Three steps of torch.optim.SGD written out, with the gradient of the whole
@@ -136,7 +85,7 @@ TEST(Trainer, CutMixSharesTheLossByArea) {
   StepOptions options;
   options.cutmix = 1;
   const CutMixDraw draw =
-      DrawCutMix(1, RandomStream(1, "test.cutmix"), 5, 2, 6, kShape);
+      DrawCutMix(1, RandomStream(1, "test.cutmix"), 5, 2, 6, kTinyShape);
   ASSERT_LT(draw.own_weight, 1);
   TrainingState state = start.Clone();
   const auto result =
@@ -144,8 +93,8 @@ TEST(Trainer, CutMixSharesTheLossByArea) {
   ASSERT_TRUE(result.ok()) << result.status();
 
   const at::Tensor images = source.Normalised(Indices(6));
-  const at::Tensor mixed =
-      ApplyCutMix(images, source.Normalised(draw.partner), draw.Box(kShape));
+  const at::Tensor mixed = ApplyCutMix(images, source.Normalised(draw.partner),
+                                       draw.Box(kTinyShape));
   const at::Tensor logits = network->Forward(network->Slice(start.parameters),
                                              mixed, BufferMode::kTrain);
   const double own =
@@ -317,7 +266,7 @@ TEST(Trainer, SoftTargetsAreTrainedTowards) {
   const auto network = TinyNetwork();
   const at::Tensor images = TestTensor({6, 2, 8, 8}).to(at::kFloat);
   const at::Tensor targets =
-      TestTensor({6, kClasses}, 0.3).to(at::kFloat).mul(2).softmax(1);
+      TestTensor({6, kTinyClasses}, 0.3).to(at::kFloat).mul(2).softmax(1);
   const TensorSource soft(images, {0, 1, 2, 0, 1, 2}, targets);
   SingleProcessCollective collective;
   // Slices do not matter to a target.
@@ -339,7 +288,7 @@ TEST(Trainer, SoftTargetsAreTrainedTowards) {
 
   // Certain labels are hard labels.
   const at::Tensor certain =
-      at::one_hot(at::tensor({0, 1, 2, 0, 1, 2}, at::kLong), kClasses)
+      at::one_hot(at::tensor({0, 1, 2, 0, 1, 2}, at::kLong), kTinyClasses)
           .to(at::kFloat);
   const TensorSource hard(images, {0, 1, 2, 0, 1, 2});
   const TensorSource sure(images, {0, 1, 2, 0, 1, 2}, certain);
@@ -352,8 +301,9 @@ TEST(Trainer, SoftTargetsAreTrainedTowards) {
 
 TEST(Trainer, CutMixWithSoftTargetsIsRefused) {
   const auto network = TinyNetwork();
-  const TensorSource soft(TestTensor({3, 2, 8, 8}).to(at::kFloat), {0, 1, 2},
-                          at::ones({3, kClasses}, at::kFloat) / kClasses);
+  const TensorSource soft(
+      TestTensor({3, 2, 8, 8}).to(at::kFloat), {0, 1, 2},
+      at::ones({3, kTinyClasses}, at::kFloat) / kTinyClasses);
   SingleProcessCollective collective;
   Trainer trainer(network.get(), Groups(4), 1, "test", &collective);
   TrainingState state = trainer.Start();
@@ -563,112 +513,6 @@ TEST(Trainer, SignalOfRankZeroReachesEveryRank) {
     ASSERT_TRUE(result.ok()) << result.status();
     EXPECT_EQ(result->signal, 7);
   });
-}
-
-TEST(LearningRate, FallsAtTheStepsOfItsRecipe) {
-  TrainingRecipe recipe;
-  recipe.steps = 60;
-  recipe.learning_rate = 0.01;
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 0, 7), 0.01);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 39, 7), 0.01);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 40, 7), 0.002);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 49, 7), 0.002);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 50, 7), 0.0004);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 59, 7), 0.0004);
-  recipe.recipe = Recipe::kDc;
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 29, 7), 0.01);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 30, 7), 0.001);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 59, 7), 0.001);
-}
-
-TEST(DropStep, OfTheTrajectoryRecipeFollowsTheLastFullPass) {
-  TrainingRecipe recipe;
-  recipe.recipe = Recipe::kTrajectory;
-  recipe.learning_rate = 0.02;
-  const auto drop = [&](int steps, int64_t batches) {
-    recipe.steps = steps;
-    return DropStep(recipe, batches);
-  };
-  // 1001 passes: passes 0 .. 501 at the full rate.
-  EXPECT_EQ(drop(1001, 1), 502);
-  EXPECT_EQ(drop(7 * 1001, 7), 7 * 502);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 7 * 502 - 1, 7), 0.02);
-  EXPECT_DOUBLE_EQ(LearningRate(recipe, 7 * 502, 7), 0.002);
-  // A pass that was only begun is one.
-  EXPECT_EQ(drop(7 * 1000 + 1, 7), 7 * 502);
-  EXPECT_EQ(drop(4, 1), 3);
-  EXPECT_EQ(drop(3, 1), 3);  // after the last
-  EXPECT_EQ(drop(1, 1), 2);
-}
-
-// After `last_full_step` steps of a batch of 8 the momentum starts again: the
-// next step is a tenth of the rate times the plain gradient of all images.
-void ExpectFreshMomentumAfter(int64_t last_full_step, TrainingRecipe recipe) {
-  const TensorSource source = TinySource(8);
-  const auto network = TinyNetwork();
-  SingleProcessCollective collective;
-  recipe.augmentation = {};
-  recipe.cutmix = 0;
-  recipe.weight_decay = 0;
-  Trainer trainer(network.get(), Groups(8), 1, "test", &collective);
-  TrainingState state = trainer.Start();
-  at::Tensor before;
-  bool seen = false;
-  TrainHooks hooks;
-  hooks.progress = [&](int64_t step, double) {
-    if (step == last_full_step) before = state.parameters.clone();
-    if (step != last_full_step + 1) return;
-    seen = true;
-    const at::Tensor moved = before - state.parameters;
-    EXPECT_TRUE(moved.allclose(0.001 * state.momentum, 1e-3, 1e-7));
-    const at::Tensor leaf = before.clone().requires_grad_();
-    const at::Tensor loss = at::cross_entropy_loss(
-        network->Forward(network->Slice(leaf), source.Normalised(Indices(8)),
-                         BufferMode::kTrain),
-        source.Labels(Indices(8)));
-    EXPECT_TRUE(state.momentum.allclose(
-        torch::autograd::grad({loss}, {leaf}).front(), 1e-3, 1e-5));
-  };
-  ASSERT_TRUE(trainer.Train(recipe, source, hooks, &state).ok());
-  EXPECT_TRUE(seen);
-}
-
-TEST(Trainer, DcForgetsItsMomentumAtHalf) {
-  TrainingRecipe recipe = IdcRecipe(4);
-  recipe.recipe = Recipe::kDc;
-  ExpectFreshMomentumAfter(2, recipe);
-}
-
-TEST(Trainer, TrajectoryForgetsItsMomentumBehindTheMiddle) {
-  // A batch a pass; E = 4: pass 4 / 2 + 1 = 3, the fourth, is the last.
-  TrainingRecipe recipe = IdcRecipe(5);
-  recipe.recipe = Recipe::kTrajectory;
-  ExpectFreshMomentumAfter(4, recipe);
-}
-
-TEST(StepOptions, AugmentationFollowsTheRecipe) {
-  TrainingRecipe recipe = IdcRecipe(10);
-  recipe.augmentation = {kRotate, kScale, kCrop};
-  StepOptions options = StepOptionsFor(recipe, 0, 7);
-  EXPECT_FALSE(options.dc_mnist);
-  EXPECT_EQ(options.augmentation.flavour, AugmentationFlavour::kIdc);
-  recipe.recipe = Recipe::kDc;
-  options = StepOptionsFor(recipe, 0, 7);
-  EXPECT_TRUE(options.dc_mnist);
-  EXPECT_TRUE(options.augmentation.operations.empty());
-  recipe.augmentation.push_back(kColor);
-  options = StepOptionsFor(recipe, 0, 7);
-  EXPECT_FALSE(options.dc_mnist);
-  EXPECT_EQ(options.augmentation.flavour, AugmentationFlavour::kDsa);
-  EXPECT_EQ(options.augmentation.operations.size(), 4);
-  EXPECT_FALSE(options.augmentation.align_corners);
-  recipe.recipe = Recipe::kTrajectory;
-  recipe.augmentation = {kCrop, kScale, kRotate};
-  options = StepOptionsFor(recipe, 0, 7);
-  EXPECT_FALSE(options.dc_mnist);
-  EXPECT_EQ(options.augmentation.flavour, AugmentationFlavour::kDsa);
-  EXPECT_TRUE(options.augmentation.align_corners);
-  EXPECT_EQ(options.augmentation.operations.size(), 3);
 }
 
 TEST(TrainingState, AnotherNetworksCheckpointIsRefused) {
