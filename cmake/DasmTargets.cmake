@@ -63,6 +63,15 @@ if(BUILD_TESTING)
   target_precompile_headers(dasm_test_pch PRIVATE
     <map> <memory> <string> <vector> <gmock/gmock.h> <gtest/gtest.h>
     <absl/status/statusor.h> <absl/strings/str_cat.h> <nlohmann/json.hpp>)
+  if(DASM_WITH_WORKER)
+    # A precompiled header is used at its own level of optimisation alone.
+    file(WRITE ${PROJECT_BINARY_DIR}/torch_test_pch.cc "// Intentionally empty: owns the precompiled headers of torch's tests.\n")
+    add_library(dasm_torch_test_pch OBJECT ${PROJECT_BINARY_DIR}/torch_test_pch.cc)
+    target_link_libraries(dasm_torch_test_pch PRIVATE dasm::torch dasm_test_options)
+    target_precompile_headers(dasm_torch_test_pch PRIVATE
+      <ATen/ATen.h> <torch/csrc/autograd/autograd.h>
+      <gmock/gmock.h> <gtest/gtest.h>)
+  endif()
 endif()
 
 # dasm_library(NAME [TORCH] HDRS ... SRCS ... DEPS ...)
@@ -111,16 +120,16 @@ function(dasm_test name)
   endif()
   cmake_parse_arguments(arg "TORCH" "ENV" "SRCS;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${arg_SRCS})
-  target_link_libraries(${name} PRIVATE dasm_options ${arg_DEPS} GTest::gmock GTest::gtest_main
+  target_link_libraries(${name} PRIVATE dasm_options dasm_test_options ${arg_DEPS}
     $<TARGET_NAME_IF_EXISTS:dasm_tsan_locks>)
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test_bin)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/test_bin
+    UNITY_BUILD ${DASM_UNITY} UNITY_BUILD_BATCH_SIZE 0)
   if(arg_TORCH)
     target_link_libraries(${name} PRIVATE dasm::torch)
     # As the precompiled header; -fPIE would make it useless.
     target_compile_options(${name} PRIVATE -fPIC)
-    target_precompile_headers(${name} REUSE_FROM dasm_torch_pch)
+    target_precompile_headers(${name} REUSE_FROM dasm_torch_test_pch)
   else()
-    target_link_libraries(${name} PRIVATE dasm_test_options)
     target_precompile_headers(${name} REUSE_FROM dasm_test_pch)
   endif()
   if(NOT arg_LABELS)
