@@ -62,6 +62,10 @@ struct OutputsOf {
     }
     return outputs;
   }
+  std::vector<std::string> operator()(const EvaluateParameters& p) const {
+    if (p.split == Split::kTest) return {};
+    return {"validation_predictions"};
+  }
   template <typename Other>
   std::vector<std::string> operator()(const Other&) const {
     return {};
@@ -82,6 +86,9 @@ ScriptedResult WorkOn(const std::string& kind, const std::string& key,
     result.outputs[output] = absl::StrCat(key, "/", output);
   }
   result.summary_json = script.summary;
+  if (result.outputs.contains("validation_predictions")) {
+    result.summary_json = R"({"accuracy":57.5,"validation_accuracy":56.5})";
+  }
   return result;
 }
 

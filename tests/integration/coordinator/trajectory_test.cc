@@ -223,6 +223,28 @@ TEST(TrajectoryJobs, SnapshotsAndMovingAveragesAreEvaluated) {
   EXPECT_TRUE(report.contains("raw"));
 }
 
+TEST(TrajectoryJobs, ValidationTrainsACandidateOnce) {
+  Rig rig;
+  ScriptedWorker worker(&rig, "w", 4);
+  v1::JobSpec spec = Datm(1);
+  spec.mutable_dataset()->set_validation(0.25f);
+  spec.mutable_matching()->mutable_trajectory()->set_snapshot_interval(3);
+  spec.mutable_evaluation()->set_protocol(
+      v1::EvaluationSpec::PROTOCOL_VALIDATION);
+  const std::string job = rig.Submit(spec);
+  worker.RunAll();
+  const JobView view = rig.Get(job);
+  ASSERT_EQ(view.job.state, JobState::kSucceeded) << view.job.failure.message;
+  // Of iterations 3, 6 and 8, and of random images.
+  EXPECT_THAT(OfKind(&rig, job, EvaluateParameters::kKind), SizeIs(4));
+  const auto report = nlohmann::json::parse(view.job.report_json);
+  EXPECT_EQ(report["protocol"], "validation");
+  EXPECT_EQ(report["accuracy"]["convnet"]["mean"], 57.5);
+  ASSERT_THAT(report["snapshots"], SizeIs(6));
+  EXPECT_EQ(report["snapshots"][0]["split"], "validation");
+  EXPECT_EQ(report["snapshots"][0]["accuracy"]["convnet"]["mean"], 56.5);
+}
+
 TEST(TrajectoryJobs, AScoreFileIsLookedAtWhenTheJobIsSubmitted) {
   Rig rig;
   v1::JobSpec spec = Datm(1);
