@@ -152,9 +152,9 @@ class CostVisitor {
     const double flops =
         net.forward_flops * p.count *
         ((gsam ? 6.0 : 3.0) * images + 3.0 * start.images + train);
-    const double image =
-        kKept * kTraining * kFloat * static_cast<double>(net.activations);
-    // Their steps take turns.
+    // On a device the steps of all experts are computed at once.
+    const double image = kKept * kTraining * kFloat *
+                         static_cast<double>(net.activations) * p.count;
     const double kept = image * EffectiveTrainGroup(p);
     const double file =
         static_cast<double>(ExpertBytes(p.network, training.epochs, dataset_));

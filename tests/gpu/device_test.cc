@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "tests/gpu/gpu_fixture.h"
 #include "worker/engine/dataset/image_data.h"
+#include "worker/engine/device/device_lanes.h"
 #include "worker/engine/device/device_ops.h"
 #include "worker/engine/device/precision.h"
 #include "worker/engine/device/resident_images.h"
@@ -447,6 +448,48 @@ TEST(RecordedOnDevice, StepsOfExperts) {
       }
       return Tensors{state.parameters};
     });
+  }
+}
+
+TEST(ExpertsInLanes, HaveTheBitsOfTakingTurns) {
+  constexpr int kExperts = 3;
+  const TensorSource source = SmallSource(30);
+  const auto network = SmallNetwork(Norm::kInstance);
+  const auto resident = MakeResident(&source, kGpu);
+  ExpertTraining training;
+  training.augmentation = kEvery;
+  training.learning_rate = 0.05;
+  SingleProcessCollective alone;
+  const auto train = [&](DeviceLanes* lanes) {
+    std::vector<std::unique_ptr<StepGraph>> graphs;
+    std::vector<ExpertTrainer> trainers;
+    std::vector<TrainingState> states;
+    for (int k = 0; k < kExperts; ++k) {
+      graphs.push_back(MakeStepGraph(kGpu));
+      trainers.emplace_back(network.get(), training, ExecutionSpec(),
+                            /*seed=*/k, &alone, kGpu, graphs.back().get());
+      states.push_back(trainers.back().Start());
+    }
+    for (uint32_t step = 0; step < 30; ++step) {
+      const std::vector<int64_t> batch = {step % 30, 3, 8, 13, 21};
+      EXPECT_TRUE(lanes
+                      ->ForEach([&](int k) {
+                        return trainers[k]
+                            .Step(*resident, batch, {0, step}, 0, &states[k])
+                            .status();
+                      })
+                      .ok());
+    }
+    Tensors trained;
+    for (const TrainingState& state : states) {
+      trained.push_back(state.parameters.cpu());
+    }
+    return trained;
+  };
+  const Tensors apart = train(MakeDeviceLanes(kGpu, kExperts).get());
+  const Tensors in_turn = train(MakeLanesInTurn(kExperts).get());
+  for (int k = 0; k < kExperts; ++k) {
+    EXPECT_TRUE(at::equal(apart[k], in_turn[k])) << k;
   }
 }
 

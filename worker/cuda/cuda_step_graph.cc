@@ -12,6 +12,7 @@
 #include <optional>
 #include <utility>
 
+#include "worker/cuda/stream_order.h"
 #include "worker/engine/device/step_inputs.h"
 
 namespace dasm {
@@ -49,15 +50,6 @@ class OnSideStream {
   }
 
  private:
-  static void Order(c10::cuda::CUDAStream first, c10::cuda::CUDAStream then) {
-    cudaEvent_t event;
-    C10_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
-    C10_CUDA_CHECK(cudaEventRecord(event, first));
-    C10_CUDA_CHECK(cudaStreamWaitEvent(then, event));
-    // Freed once it was passed.
-    C10_CUDA_CHECK(cudaEventDestroy(event));
-  }
-
   const c10::cuda::CUDAStream main_;
   const c10::cuda::CUDAStream side_;
   std::optional<c10::cuda::CUDAStreamGuard> guard_;

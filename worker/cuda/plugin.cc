@@ -16,6 +16,7 @@
 #include "common/base/clock.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
+#include "worker/cuda/cuda_lanes.h"
 #include "worker/cuda/cuda_queue.h"
 #include "worker/cuda/cuda_step_graph.h"
 #include "worker/cuda/device_collective.h"
@@ -167,6 +168,9 @@ class CudaPlugin final : public DevicePlugin {
 
   std::unique_ptr<StepGraph> MakeStepGraph(int device) override {
     return MakeCudaStepGraph(device);
+  }
+  std::unique_ptr<DeviceLanes> MakeLanes(int device, int lanes) override {
+    return MakeCudaLanes(device, lanes);
   }
 
   DeviceMemory Memory(int device) override {

@@ -24,12 +24,13 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "worker/collective/collective.h"
+#include "worker/engine/device/device_lanes.h"
 #include "worker/engine/device/step_graph.h"
 
 namespace dasm {
 
 // Raised with every change of this header or of what it includes of ours.
-inline constexpr int kDevicePluginAbi = 2;
+inline constexpr int kDevicePluginAbi = 3;
 inline constexpr char kDevicePluginSymbol[] = "dasm_device_plugin";
 // Release and torch: objects that cross the border are laid out by both.
 inline constexpr char kDevicePluginBuild[] =
@@ -83,6 +84,7 @@ class DevicePlugin {
       const DeviceGangOptions& options) = 0;
 
   virtual std::unique_ptr<StepGraph> MakeStepGraph(int device) = 0;
+  virtual std::unique_ptr<DeviceLanes> MakeLanes(int device, int lanes) = 0;
 
   virtual DeviceMemory Memory(int device) = 0;
   // Gives cached memory back to the device and forgets the peaks.

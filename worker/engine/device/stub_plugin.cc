@@ -23,6 +23,9 @@ class Stub final : public dasm::DevicePlugin {
   std::unique_ptr<dasm::StepGraph> MakeStepGraph(int) override {
     return nullptr;
   }
+  std::unique_ptr<dasm::DeviceLanes> MakeLanes(int, int) override {
+    return nullptr;
+  }
   dasm::DeviceMemory Memory(int) override { return {}; }
   void ReleaseMemory(int) override {}
   absl::Status Synchronize(int) override { return None(); }

@@ -46,11 +46,18 @@ TrainHooks::Wish ToHook(TaskObserver::Wish wish) {
 ExpertGroup::ExpertGroup(const Options& options, const TaskContext& context)
     : options_(options), context_(context) {
   const TrainExpertsParameters& p = options.parameters;
+  const bool alone = context.collective->size() == 1;
+  lanes_ = alone ? MakeDeviceLanes(context.device, p.count)
+                 : MakeLanesInTurn(p.count);
   for (int k = 0; k < p.count; ++k) {
+    StepGraph* graph = context.graph;
+    if (k > 0 && alone && !context.device.is_cpu()) {
+      graph = graphs_.emplace_back(MakeStepGraph(context.device)).get();
+    }
     seeds_.push_back(DerivedSeed(p.seed, "expert", p.first + k));
     trainers_.emplace_back(&options.network, p.training, p.execution,
                            seeds_.back(), context.collective, context.device,
-                           context.graph);
+                           graph);
   }
   if (options.start != nullptr) {
     TrainingRecipe recipe = p.start.training;
@@ -261,7 +268,7 @@ absl::Status ExpertGroup::TrainEpoch(State* state) {
     const BatchKey key = {static_cast<uint32_t>(epoch),
                           static_cast<uint32_t>(state->batch)};
     at::Tensor signal;
-    for (int k = 0; k < count(); ++k) {
+    DASM_RETURN_IF_ERROR(lanes_->ForEach([&](int k) -> absl::Status {
       const auto indices =
           absl::MakeConstSpan(orders[k]).subspan(state->batch * size, size);
       DASM_ASSIGN_OR_RETURN(
@@ -270,7 +277,8 @@ absl::Status ExpertGroup::TrainEpoch(State* state) {
                             &state->experts[k]));
       losses.push_back(queued.loss);
       if (k == 0) signal = queued.signal;
-    }
+      return absl::OkStatus();
+    }));
     ++state->batch;
     ++state->step;
     if (!read) continue;

@@ -1,6 +1,7 @@
-// Trains the experts of one train_experts task, their steps in turn: on a
-// device the next expert's work is queued while one is computed. An expert's
-// bits do not depend on the others.
+// Trains the experts of one train_experts task. Alone on a device each has a
+// lane of it (device_lanes.h), so that their steps are computed at once; on the
+// CPU and in a gang, whose exchanges have one order, steps take turns. An
+// expert's bits do not depend on the others.
 //
 // Epoch rows go to the output files as they are reached, before the first step
 // and after each epoch, so that memory stays that of the networks. A checkpoint
@@ -24,6 +25,8 @@
 #include "absl/status/statusor.h"
 #include "common/spec/task_parameters.h"
 #include "worker/engine/dataset/image_data.h"
+#include "worker/engine/device/device_lanes.h"
+#include "worker/engine/device/step_graph.h"
 #include "worker/engine/network/network.h"
 #include "worker/engine/task/task_context.h"
 #include "worker/engine/task/training_set.h"
@@ -90,6 +93,8 @@ class ExpertGroup {
 
   const Options options_;
   const TaskContext& context_;
+  std::unique_ptr<DeviceLanes> lanes_;              // of the experts
+  std::vector<std::unique_ptr<StepGraph>> graphs_;  // of lanes after the first
   std::vector<uint64_t> seeds_;
   std::vector<ExpertTrainer> trainers_;
   std::vector<TrainingStage> stages_;  // of the start

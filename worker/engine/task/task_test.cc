@@ -314,6 +314,7 @@ class OneDevice final : public DevicePlugin {
     return absl::UnimplementedError("it is alone");
   }
   std::unique_ptr<StepGraph> MakeStepGraph(int) override { return nullptr; }
+  std::unique_ptr<DeviceLanes> MakeLanes(int, int) override { return nullptr; }
   DeviceMemory Memory(int) override { return {0, peak_, 2 * peak_, 0}; }
   void ReleaseMemory(int) override { peak_ = 0; }
   absl::Status Synchronize(int) override { return absl::OkStatus(); }
