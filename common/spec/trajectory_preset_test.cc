@@ -324,6 +324,9 @@ TEST(TrajectoryPreset, QuickOnesAreSmallWhateverTheMethod) {
       EXPECT_EQ(spec.trajectory->augmentation,
                 (std::vector{kColor, kCrop, kCutout, kScale, kRotate}));
     }
+    EXPECT_EQ(spec.trajectory->image_learning_rate,
+              spec.dataset.name == "cifar-10" ? 1000 : 100)
+        << preset.info.name;
     EXPECT_TRUE(spec.dataset.name == "cifar-10" ||
                 spec.dataset.preprocessing == Preprocessing::kNormalize)
         << preset.info.name;
