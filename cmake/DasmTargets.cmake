@@ -42,8 +42,9 @@ if(DASM_WITH_WORKER)
   file(WRITE ${PROJECT_BINARY_DIR}/torch_pch.cc "// Intentionally empty: owns the precompiled torch headers.\n")
   add_library(dasm_torch_pch OBJECT ${PROJECT_BINARY_DIR}/torch_pch.cc)
   target_link_libraries(dasm_torch_pch PUBLIC dasm::torch)
-  target_precompile_headers(dasm_torch_pch PRIVATE
+  set(torch_headers
     <ATen/ATen.h> <torch/csrc/autograd/autograd.h> <torch/csrc/autograd/custom_function.h>)
+  target_precompile_headers(dasm_torch_pch PRIVATE ${torch_headers})
 endif()
 
 if(BUILD_TESTING)
@@ -69,8 +70,7 @@ if(BUILD_TESTING)
     add_library(dasm_torch_test_pch OBJECT ${PROJECT_BINARY_DIR}/torch_test_pch.cc)
     target_link_libraries(dasm_torch_test_pch PRIVATE dasm::torch dasm_test_options)
     target_precompile_headers(dasm_torch_test_pch PRIVATE
-      <ATen/ATen.h> <torch/csrc/autograd/autograd.h>
-      <gmock/gmock.h> <gtest/gtest.h>)
+      ${torch_headers} <gmock/gmock.h> <gtest/gtest.h>)
   endif()
 endif()
 
