@@ -32,10 +32,13 @@ endif()
 find_program(DASM_CCACHE ccache)
 if(DASM_CCACHE)
   # The sloppiness lets ccache serve files that use the precompiled header, the
-  # base folder lets clones share what was compiled.
+  # base folder lets clones share what was compiled one file at a time (files
+  # compiled as one are named by absolute paths). In depend mode a file that
+  # ccache does not know is not preprocessed before it is compiled; the compiler
+  # tells what it read.
   set(launcher ${CMAKE_COMMAND} -E env
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=true
+      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=true CCACHE_DEPEND=true
       ${DASM_CCACHE})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
 endif()
