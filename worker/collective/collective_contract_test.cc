@@ -147,10 +147,13 @@ std::vector<float> SumInOrder(const std::vector<float>& rows, int64_t shards,
 
 // The rows of one rank; the others are garbage that must not be read.
 std::vector<float> Owned(const std::vector<float>& rows, int64_t shards,
-                         const Collective& collective) {
+                         const Collective& collective, int first = 0) {
   const int64_t length = static_cast<int64_t>(rows.size()) / shards;
   std::vector<float> owned(rows.size(), -12345.0f);
-  for (int64_t s = collective.rank(); s < shards; s += collective.size()) {
+  for (int64_t s = 0; s < shards; ++s) {
+    if (OwnerOfShard(s, collective.size(), first) != collective.rank()) {
+      continue;
+    }
     std::copy(rows.begin() + s * length, rows.begin() + (s + 1) * length,
               owned.begin() + s * length);
   }
@@ -230,6 +233,68 @@ TEST_P(CollectiveContract, GatherGivesEveryRankAllRows) {
     });
     for (const std::vector<float>& all : gathered) {
       EXPECT_TRUE(SameBits(all, rows));
+    }
+  }
+}
+
+TEST(ShardOwners, AreTheRanksFromTheFirstOn) {
+  std::vector<int> owners;
+  for (int64_t s = 0; s < 5; ++s) owners.push_back(OwnerOfShard(s, 4, 0));
+  EXPECT_EQ(owners, (std::vector<int>{0, 1, 2, 3, 0}));
+  owners.clear();
+  for (int64_t s = 0; s < 5; ++s) owners.push_back(OwnerOfShard(s, 4, 2));
+  EXPECT_EQ(owners, (std::vector<int>{2, 3, 2, 3, 2}));
+}
+
+TEST_P(CollectiveContract, RanksBeforeTheFirstBringNothingAndGetEverything) {
+  for (int first = 0; first < GetParam().size; ++first) {
+    for (int64_t shards : {1, 2, 3, 10}) {
+      SCOPED_TRACE(absl::StrCat(shards, " shards from rank ", first));
+      const std::vector<float> rows = Rows(shards, 30011);
+      const std::vector<float> expected = SumInOrder(rows, shards);
+      std::vector<std::vector<float>> sums(GetParam().size);
+      std::vector<std::vector<float>> gathered(GetParam().size);
+      ExpectAllOk([&](Collective* c) {
+        std::vector<float>& all = gathered[c->rank()];
+        all = Owned(rows, shards, *c, first);
+        std::vector<float>& sum = sums[c->rank()];
+        sum.assign(expected.size(), 99.0f);
+        absl::Status status =
+            c->SumShards(all, shards, absl::MakeSpan(sum), first);
+        if (!status.ok()) return status;
+        return c->GatherShards(absl::MakeSpan(all), shards, first);
+      });
+      for (int rank = 0; rank < GetParam().size; ++rank) {
+        EXPECT_TRUE(SameBits(gathered[rank], rows));
+        EXPECT_TRUE(SameBits(sums[rank], sums[0]));
+        // One row comes as it is.
+        if (GetParam().ordered || shards == 1) {
+          EXPECT_TRUE(SameBits(sums[rank], expected));
+        }
+      }
+      for (size_t i = 0; i < expected.size(); ++i) {
+        double magnitude = 0;
+        for (int64_t s = 0; s < shards; ++s) {
+          magnitude += std::abs(rows[s * expected.size() + i]);
+        }
+        ASSERT_NEAR(sums[0][i], expected[i], 2e-7 * shards * magnitude);
+      }
+    }
+  }
+}
+
+TEST_P(CollectiveContract, AFirstRankOutsideTheGangIsRefusedOnEveryRank) {
+  for (const bool gather : {false, true}) {
+    for (const absl::Status& status : OnEveryRank([&](Collective* c) {
+           std::vector<float> rows(2 * 3);
+           std::vector<float> sum(3);
+           return gather
+                      ? c->GatherShards(absl::MakeSpan(rows), 2, -1)
+                      : c->SumShards(rows, 2, absl::MakeSpan(sum), c->size());
+         })) {
+      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+      EXPECT_THAT(std::string(status.message()),
+                  HasSubstr(absl::StrCat("of ", GetParam().size, " ranks")));
     }
   }
 }

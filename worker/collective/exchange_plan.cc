@@ -21,21 +21,24 @@ GangLayout::GangLayout(const std::vector<int>& threads) : first_rank_{0} {
   }
 }
 
-int64_t GangLayout::shards_of(int process, int64_t shards) const {
-  const int64_t whole = shards / ranks();
-  const int64_t rest = shards % ranks();
-  return whole * threads(process) +
-         std::clamp<int64_t>(rest - first_rank(process), 0, threads(process));
+int64_t GangLayout::shards_of(int process, int64_t shards, int first) const {
+  // Of the ranks that own shards, this process's.
+  const int64_t begin = std::max(0, first_rank(process) - first);
+  const int64_t own = std::max(0, first_rank(process + 1) - first) - begin;
+  const int64_t owners = ranks() - first;
+  return shards / owners * own +
+         std::clamp<int64_t>(shards % owners - begin, 0, own);
 }
 
 ExchangePlan::ExchangePlan(const GangLayout& layout, Reduction reduction,
-                           Operation operation, int64_t shards, int64_t length)
+                           Operation operation, int64_t shards, int64_t length,
+                           int first)
     : operation_(operation),
       processes_(layout.processes()),
       length_(operation == Operation::kBarrier ? 0 : length),
       element_bytes_(operation == Operation::kBroadcast ? 1 : sizeof(float)) {
   for (int p = 0; p < processes_; ++p) {
-    int64_t rows = layout.shards_of(p, shards);
+    int64_t rows = layout.shards_of(p, shards, first);
     if (operation == Operation::kSumShards && reduction == Reduction::kFast) {
       rows = std::min<int64_t>(rows, 1);
     }

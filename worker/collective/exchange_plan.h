@@ -9,7 +9,8 @@
 // blocks, so that adding begins before the last row has come.
 //
 // With P processes, n elements of e bytes, r(p) the rows that process p brings
-// (ordered: its shards; fast: 1 where it has any) and m(p) the size of its
+// (ordered: its shards; fast: 1 where it has any; none where its ranks are all
+// before the call's `first`) and m(p) the size of its
 // range (n / P, in whole cache lines), process p sends
 //   SumShards     e (r(p) (n - m(p)) + (P - 1) m(p))   bytes
 //   GatherShards  e r(p) n (P - 1)
@@ -21,6 +22,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "worker/collective/collective.h"
 #include "worker/collective/reduction.h"
 #include "worker/collective/thread_meeting.h"
 
@@ -38,11 +40,11 @@ class GangLayout {
   int threads(int process) const {
     return first_rank_[process + 1] - first_rank_[process];
   }
-  int process_of_shard(int64_t shard) const {
-    return process_of_rank_[shard % ranks()];
+  int process_of_shard(int64_t shard, int first = 0) const {
+    return process_of_rank_[OwnerOfShard(shard, ranks(), first)];
   }
   // How many of shards 0 .. shards - 1 `process` holds.
-  int64_t shards_of(int process, int64_t shards) const;
+  int64_t shards_of(int process, int64_t shards, int first = 0) const;
 
  private:
   std::vector<int> first_rank_;  // and the number of ranks at the end
@@ -59,7 +61,8 @@ class ExchangePlan {
 
   // `layout` is copied. `length` elements a row; a broadcast has rows of bytes.
   ExchangePlan(const GangLayout& layout, Reduction reduction,
-               Operation operation, int64_t shards, int64_t length);
+               Operation operation, int64_t shards, int64_t length,
+               int first = 0);
 
   int element_bytes() const { return element_bytes_; }
   // Rows that `process` brings.

@@ -21,6 +21,22 @@ TEST(GangLayout, ShardsGoRoundTheRanks) {
   }
 }
 
+TEST(GangLayout, ShardsGoRoundTheRanksFromTheFirstOn) {
+  const GangLayout layout({2, 1, 1});
+  for (int first = 0; first < 4; ++first) {
+    for (int64_t shards : {0, 1, 2, 3, 4, 6, 11}) {
+      std::vector<int64_t> counted(3, 0);
+      for (int64_t s = 0; s < shards; ++s) {
+        ++counted[layout.process_of_shard(s, first)];
+      }
+      for (int p = 0; p < 3; ++p) {
+        EXPECT_EQ(layout.shards_of(p, shards, first), counted[p])
+            << shards << " from " << first;
+      }
+    }
+  }
+}
+
 TEST(ExchangePlan, RangesAndBlocksCoverEveryElementOnce) {
   for (int64_t length : {0, 1, 15, 16, 17, 100, 300'001}) {
     const ExchangePlan plan(GangLayout({1, 1, 1}), Reduction::kOrdered,
@@ -62,6 +78,23 @@ TEST(ExchangePlan, FastWithFewerShardsThanProcessesSendsNoRowOfNobody) {
                           Operation::kSumShards, 2, 3 * 160);
   EXPECT_EQ(plan.rows(2), 0);
   EXPECT_EQ(plan.PayloadBytesSent(2), 4 * 2 * 160);
+}
+
+TEST(ExchangePlan, AProcessBeforeTheFirstRankSendsOnlySumsOfItsRange) {
+  const GangLayout layout({1, 1, 1});
+  const int64_t n = 3 * 160;
+  for (const Reduction reduction : {Reduction::kOrdered, Reduction::kFast}) {
+    const ExchangePlan sum(layout, reduction, Operation::kSumShards, 4, n,
+                           /*first=*/1);
+    EXPECT_EQ(sum.rows(0), 0);
+    EXPECT_EQ(sum.PayloadBytesSent(0), 4 * 2 * 160);
+    const int64_t rows = reduction == Reduction::kFast ? 1 : 2;
+    EXPECT_EQ(sum.PayloadBytesSent(1), 4 * (rows * 2 * 160 + 2 * 160));
+  }
+  const ExchangePlan gather(layout, Reduction::kOrdered,
+                            Operation::kGatherShards, 4, n, /*first=*/1);
+  EXPECT_EQ(gather.PayloadBytesSent(0), 0);
+  EXPECT_EQ(gather.PayloadBytesSent(2), 4 * 2 * n * 2);
 }
 
 }  // namespace

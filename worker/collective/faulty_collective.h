@@ -41,25 +41,6 @@ class FaultyCollective final : public Collective {
   int size() const override { return inner_->size(); }
   Memory memory() const override { return inner_->memory(); }
 
-  absl::Status SumShards(absl::Span<const float> rows, int64_t shards,
-                         absl::Span<float> sum) override {
-    const Kind kind = Next();
-    std::vector<float> changed;
-    if (kind == Kind::kNan && rank() < shards) {
-      changed.assign(rows.begin(), rows.end());
-      changed[rank() * sum.size()] = std::numeric_limits<float>::quiet_NaN();
-      rows = changed;
-    }
-    return Finish(kind, inner_->SumShards(rows, shards, sum), sum);
-  }
-  absl::Status GatherShards(absl::Span<float> rows, int64_t shards) override {
-    const Kind kind = Next();
-    if (kind == Kind::kNan && rank() < shards) {
-      rows[rank() * (rows.size() / shards)] =
-          std::numeric_limits<float>::quiet_NaN();
-    }
-    return Finish(kind, inner_->GatherShards(rows, shards), rows);
-  }
   absl::Status Broadcast(absl::Span<char> bytes) override {
     const Kind kind = Next();
     absl::Status status = inner_->Broadcast(bytes);
@@ -82,6 +63,29 @@ class FaultyCollective final : public Collective {
 
  private:
   using Kind = CollectiveFault::Kind;
+
+  absl::Status DoSumShards(absl::Span<const float> rows, int64_t shards,
+                           absl::Span<float> sum, int first) override {
+    const Kind kind = Next();
+    const int own = rank() - first;
+    std::vector<float> changed;
+    if (kind == Kind::kNan && own >= 0 && own < shards) {
+      changed.assign(rows.begin(), rows.end());
+      changed[own * sum.size()] = std::numeric_limits<float>::quiet_NaN();
+      rows = changed;
+    }
+    return Finish(kind, inner_->SumShards(rows, shards, sum, first), sum);
+  }
+  absl::Status DoGatherShards(absl::Span<float> rows, int64_t shards,
+                              int first) override {
+    const Kind kind = Next();
+    const int own = rank() - first;
+    if (kind == Kind::kNan && own >= 0 && own < shards) {
+      rows[own * (rows.size() / shards)] =
+          std::numeric_limits<float>::quiet_NaN();
+    }
+    return Finish(kind, inner_->GatherShards(rows, shards, first), rows);
+  }
 
   Kind Next() {
     if (calls_++ != fault_.at_call) return Kind::kNone;

@@ -41,8 +41,9 @@ std::string DescribeData(const CollectiveData& data) {
                          Operation::kBroadcast}) {
     if (ToProto(each) == data.operation()) operation = each;
   }
-  return absl::StrCat(Describe(operation, data.shards(), data.length()), " (#",
-                      data.call(), ")");
+  return absl::StrCat(
+      Describe(operation, data.shards(), data.length(), data.first()), " (#",
+      data.call(), ")");
 }
 
 }  // namespace
@@ -70,7 +71,7 @@ class ProcessExchange::Call {
         number_(number),
         timeout_(timeout),
         plan_(x_.layout_, x_.options_.reduction, call_.operation, call_.shards,
-              call_.length),
+              call_.length, call_.first),
         result_(call_.operation == Operation::kBroadcast
                     ? call_.bytes
                     : reinterpret_cast<char*>(call_.result)),
@@ -88,10 +89,9 @@ class ProcessExchange::Call {
     if (call_.operation == Operation::kSumShards ||
         call_.operation == Operation::kGatherShards) {
       for (int64_t s = 0; s < call_.shards; ++s) {
-        if (x_.layout_.process_of_shard(s) != me_) continue;
-        const int64_t thread =
-            s % x_.layout_.ranks() - x_.layout_.first_rank(me_);
-        const CollectiveCall& owner = calls[thread];
+        if (ProcessOf(s) != me_) continue;
+        const int rank = OwnerOfShard(s, x_.layout_.ranks(), call_.first);
+        const CollectiveCall& owner = calls[rank - x_.layout_.first_rank(me_)];
         const float* rows = call_.operation == Operation::kSumShards
                                 ? owner.rows
                                 : owner.result;
@@ -159,6 +159,9 @@ class ProcessExchange::Call {
   };
 
   int processes() const { return x_.layout_.processes(); }
+  int ProcessOf(int64_t shard) const {
+    return x_.layout_.process_of_shard(shard, call_.first);
+  }
   bool Done() const {
     return added_ == my_blocks_ &&
            std::all_of(peers_.begin(), peers_.end(),
@@ -203,7 +206,8 @@ class ProcessExchange::Call {
     const CollectiveData& data = frame.header.data();
     if (data.call() != number_ ||
         data.operation() != ToProto(call_.operation) ||
-        data.shards() != call_.shards || data.length() != call_.length) {
+        data.shards() != call_.shards || data.length() != call_.length ||
+        data.first() != call_.first) {
       CollectiveData mine;
       Fill(&mine);
       // In rank order, so that all sides say the same.
@@ -262,7 +266,7 @@ class ProcessExchange::Call {
         Copy(p, frame, reinterpret_cast<char*>(x_.staging_.data())));
     const float* row = x_.staging_.data();
     for (int64_t s = 0; s < call_.shards; ++s) {
-      if (x_.layout_.process_of_shard(s) != p) continue;
+      if (ProcessOf(s) != p) continue;
       std::copy(row, row + block.size(),
                 call_.result + s * call_.length + block.begin);
       row += block.size();
@@ -325,7 +329,7 @@ class ProcessExchange::Call {
     } else {
       std::vector<size_t> next(processes(), 0);
       for (int64_t s = 0; s < call_.shards; ++s) {
-        const int p = x_.layout_.process_of_shard(s);
+        const int p = ProcessOf(s);
         in_order.push_back(rows[p][next[p]++]);
       }
     }
@@ -428,6 +432,7 @@ class ProcessExchange::Call {
     data->set_operation(ToProto(call_.operation));
     data->set_shards(call_.shards);
     data->set_length(call_.length);
+    data->set_first(call_.first);
   }
 
   ProcessExchange& x_;

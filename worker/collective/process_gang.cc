@@ -255,49 +255,6 @@ class ProcessGang::ProcessCollective final : public Collective {
   int rank() const override { return rank_; }
   int size() const override { return state_->layout().ranks(); }
 
-  absl::Status SumShards(absl::Span<const float> rows, int64_t shards,
-                         absl::Span<float> sum) override {
-    DASM_RETURN_IF_ERROR(
-        FailUnless(CheckSumSizes(rows.size(), shards, sum.size())));
-    return state_->Call(thread_,
-                        {.operation = Operation::kSumShards,
-                         .shards = shards,
-                         .length = static_cast<int64_t>(sum.size()),
-                         .rows = rows.data(),
-                         .result = sum.data()},
-                        [&](const ThreadMeeting& meeting) {
-                          if (thread_ == 0) return;
-                          const float* first = meeting.call(0).result;
-                          std::copy(first, first + sum.size(), sum.data());
-                        });
-  }
-
-  absl::Status GatherShards(absl::Span<float> rows, int64_t shards) override {
-    DASM_RETURN_IF_ERROR(FailUnless(CheckGatherSizes(rows.size(), shards)));
-    const int64_t length = static_cast<int64_t>(rows.size()) / shards;
-    return state_->Call(
-        thread_,
-        {.operation = Operation::kGatherShards,
-         .shards = shards,
-         .length = length,
-         .result = rows.data()},
-        [&](const ThreadMeeting& meeting) {
-          const GangLayout& layout = state_->layout();
-          for (int64_t s = 0; s < shards; ++s) {
-            // The owner where it is of this process, else the first thread,
-            // which got what came from outside.
-            int from = 0;
-            if (layout.process_of_shard(s) == state_->process()) {
-              from = static_cast<int>(s % layout.ranks()) -
-                     layout.first_rank(state_->process());
-            }
-            if (from == thread_) continue;
-            const float* row = meeting.call(from).result + s * length;
-            std::copy(row, row + length, rows.data() + s * length);
-          }
-        });
-  }
-
   absl::Status Broadcast(absl::Span<char> bytes) override {
     return state_->Call(thread_,
                         {.operation = Operation::kBroadcast,
@@ -321,6 +278,53 @@ class ProcessGang::ProcessCollective final : public Collective {
   }
 
  private:
+  absl::Status DoSumShards(absl::Span<const float> rows, int64_t shards,
+                           absl::Span<float> sum, int first) override {
+    DASM_RETURN_IF_ERROR(
+        FailUnless(CheckSum(rows.size(), shards, sum.size(), first, size())));
+    return state_->Call(thread_,
+                        {.operation = Operation::kSumShards,
+                         .shards = shards,
+                         .length = static_cast<int64_t>(sum.size()),
+                         .first = first,
+                         .rows = rows.data(),
+                         .result = sum.data()},
+                        [&](const ThreadMeeting& meeting) {
+                          if (thread_ == 0) return;
+                          const float* from = meeting.call(0).result;
+                          std::copy(from, from + sum.size(), sum.data());
+                        });
+  }
+
+  absl::Status DoGatherShards(absl::Span<float> rows, int64_t shards,
+                              int first) override {
+    DASM_RETURN_IF_ERROR(
+        FailUnless(CheckGather(rows.size(), shards, first, size())));
+    const int64_t length = static_cast<int64_t>(rows.size()) / shards;
+    return state_->Call(
+        thread_,
+        {.operation = Operation::kGatherShards,
+         .shards = shards,
+         .length = length,
+         .first = first,
+         .result = rows.data()},
+        [&](const ThreadMeeting& meeting) {
+          const GangLayout& layout = state_->layout();
+          for (int64_t s = 0; s < shards; ++s) {
+            // The owner where it is of this process, else the first thread,
+            // which got what came from outside.
+            int from = 0;
+            if (layout.process_of_shard(s, first) == state_->process()) {
+              from = OwnerOfShard(s, size(), first) -
+                     layout.first_rank(state_->process());
+            }
+            if (from == thread_) continue;
+            const float* row = meeting.call(from).result + s * length;
+            std::copy(row, row + length, rows.data() + s * length);
+          }
+        });
+  }
+
   // A rank that made a wrong call will not come: its peers must not wait.
   absl::Status FailUnless(absl::Status status) {
     return status.ok() ? status

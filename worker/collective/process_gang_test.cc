@@ -126,31 +126,36 @@ TEST(ProcessGang, BytesSentAreThoseOfTheFormula) {
     options.reduction = reduction;
     JoinedGang gang(threads, options);
     std::vector<int64_t> expected(3, 0);
-    const auto count = [&](Operation operation, int64_t shards,
-                           int64_t length) {
+    const auto count = [&](Operation operation, int64_t shards, int64_t length,
+                           int first = 0) {
       for (int p = 0; p < 3; ++p) {
         expected[p] +=
-            ExchangePlan(layout, reduction, operation, shards, length)
+            ExchangePlan(layout, reduction, operation, shards, length, first)
                 .PayloadBytesSent(p);
       }
     };
     for (int64_t shards : {1, 3, 10}) {
       for (int64_t length : {0, 5, 100'000}) {
-        count(Operation::kSumShards, shards, length);
-        count(Operation::kGatherShards, shards, length);
+        // From 2 on the first process has no rows.
+        for (int first = 0; first < 3; ++first) {
+          count(Operation::kSumShards, shards, length, first);
+          count(Operation::kGatherShards, shards, length, first);
+        }
         count(Operation::kBroadcast, 1, length);
         count(Operation::kBarrier, 0, 0);
         for (const absl::Status& status :
              OnEveryRank(gang.ranks, [&](Collective* c) {
-               absl::Status sum = SumOnes(c, shards, length);
-               if (!sum.ok()) return sum;
-               std::vector<float> rows(shards * length);
-               sum = c->GatherShards(absl::MakeSpan(rows), shards);
-               if (!sum.ok()) return sum;
+               absl::Status status;
+               for (int first = 0; first < 3; ++first) {
+                 status.Update(SumOnes(c, shards, length, nullptr, first));
+                 std::vector<float> rows(shards * length);
+                 status.Update(
+                     c->GatherShards(absl::MakeSpan(rows), shards, first));
+               }
                std::string bytes(length, 'b');
-               sum = c->Broadcast(absl::MakeSpan(bytes));
-               if (!sum.ok()) return sum;
-               return c->Barrier();
+               status.Update(c->Broadcast(absl::MakeSpan(bytes)));
+               status.Update(c->Barrier());
+               return status;
              })) {
           ASSERT_TRUE(status.ok()) << status;
         }
@@ -308,6 +313,16 @@ TEST(ProcessGang, OtherSizesAreDifferentCalls) {
        })) {
     ExpectFailure(status, absl::StatusCode::kInternal,
                   "rank 1 SumShards of 4 x 41");
+  }
+}
+
+TEST(ProcessGang, AnotherFirstRankIsADifferentCall) {
+  JoinedGang gang({1, 1}, Within(absl::Seconds(60)));
+  for (const absl::Status& status : OnEveryRank(gang.ranks, [](Collective* c) {
+         return SumOnes(c, 4, 40, nullptr, c->rank());
+       })) {
+    ExpectFailure(status, absl::StatusCode::kInternal,
+                  "rank 1 SumShards of 4 x 40 by the ranks from 1 on");
   }
 }
 

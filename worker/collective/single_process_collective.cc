@@ -13,21 +13,23 @@ absl::Status SingleProcessCollective::Failure() const {
   return failure_;
 }
 
-absl::Status SingleProcessCollective::SumShards(absl::Span<const float> rows,
-                                                int64_t shards,
-                                                absl::Span<float> sum) {
+absl::Status SingleProcessCollective::DoSumShards(absl::Span<const float> rows,
+                                                  int64_t shards,
+                                                  absl::Span<float> sum,
+                                                  int first) {
   DASM_RETURN_IF_ERROR(Failure());
-  DASM_RETURN_IF_ERROR(CheckSumSizes(rows.size(), shards, sum.size()));
+  DASM_RETURN_IF_ERROR(CheckSum(rows.size(), shards, sum.size(), first, 1));
   const int64_t length = static_cast<int64_t>(sum.size());
   SumShardRange([&](int64_t s) { return rows.data() + s * length; }, shards, 0,
                 length, sum.data());
   return absl::OkStatus();
 }
 
-absl::Status SingleProcessCollective::GatherShards(absl::Span<float> rows,
-                                                   int64_t shards) {
+absl::Status SingleProcessCollective::DoGatherShards(absl::Span<float> rows,
+                                                     int64_t shards,
+                                                     int first) {
   DASM_RETURN_IF_ERROR(Failure());
-  return CheckGatherSizes(rows.size(), shards);
+  return CheckGather(rows.size(), shards, first, 1);
 }
 
 absl::Status SingleProcessCollective::Broadcast(absl::Span<char> bytes) {

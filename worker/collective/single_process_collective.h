@@ -19,14 +19,15 @@ class SingleProcessCollective final : public Collective {
 
   int rank() const override { return 0; }
   int size() const override { return 1; }
-  absl::Status SumShards(absl::Span<const float> rows, int64_t shards,
-                         absl::Span<float> sum) override;
-  absl::Status GatherShards(absl::Span<float> rows, int64_t shards) override;
   absl::Status Broadcast(absl::Span<char> bytes) override;
   absl::Status Barrier() override;
   void Abort(absl::Status why) override;
 
  private:
+  absl::Status DoSumShards(absl::Span<const float> rows, int64_t shards,
+                           absl::Span<float> sum, int first) override;
+  absl::Status DoGatherShards(absl::Span<float> rows, int64_t shards,
+                              int first) override;
   absl::Status Failure() const;
 
   // std::mutex, for the reason given in thread_collective.cc.

@@ -11,12 +11,15 @@
 
 namespace dasm {
 
-// `shards` rows of `length` ones; `first`: the first of the sums, if wanted.
+// `shards` rows of `length` ones, of the ranks from `first_owner` on; `first`:
+// the first of the sums, if wanted.
 inline absl::Status SumOnes(Collective* c, int64_t shards = 4,
-                            int64_t length = 40, float* first = nullptr) {
+                            int64_t length = 40, float* first = nullptr,
+                            int first_owner = 0) {
   std::vector<float> rows(shards * length, 1.0f);
   std::vector<float> sum(length);
-  absl::Status status = c->SumShards(rows, shards, absl::MakeSpan(sum));
+  absl::Status status =
+      c->SumShards(rows, shards, absl::MakeSpan(sum), first_owner);
   if (first != nullptr) *first = sum[0];
   return status;
 }

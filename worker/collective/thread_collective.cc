@@ -30,46 +30,6 @@ class ThreadCollective final : public Collective {
   int rank() const override { return rank_; }
   int size() const override { return gang_->size(); }
 
-  absl::Status SumShards(absl::Span<const float> rows, int64_t shards,
-                         absl::Span<float> sum) override {
-    const int64_t length = static_cast<int64_t>(sum.size());
-    DASM_RETURN_IF_ERROR(
-        FailUnless(CheckSumSizes(rows.size(), shards, length)));
-    DASM_RETURN_IF_ERROR(Enter({.operation = Operation::kSumShards,
-                                .shards = shards,
-                                .length = length,
-                                .rows = rows.data(),
-                                .result = sum.data()}));
-    const auto [begin, end] = Slice(length);
-    SumShardRange(
-        [&](int64_t s) {
-          return gang_->call(static_cast<int>(s % size())).rows + s * length;
-        },
-        shards, begin, end, sum.data());
-    for (int r = 0; r < size(); ++r) {
-      if (r == rank_) continue;
-      std::copy(sum.data() + begin, sum.data() + end,
-                gang_->call(r).result + begin);
-    }
-    return gang_->Leave(rank_);
-  }
-
-  absl::Status GatherShards(absl::Span<float> rows, int64_t shards) override {
-    DASM_RETURN_IF_ERROR(FailUnless(CheckGatherSizes(rows.size(), shards)));
-    const int64_t length = static_cast<int64_t>(rows.size()) / shards;
-    DASM_RETURN_IF_ERROR(Enter({.operation = Operation::kGatherShards,
-                                .shards = shards,
-                                .length = length,
-                                .result = rows.data()}));
-    for (int64_t s = 0; s < shards; ++s) {
-      const int owner = static_cast<int>(s % size());
-      if (owner == rank_) continue;
-      const float* row = gang_->call(owner).result + s * length;
-      std::copy(row, row + length, rows.data() + s * length);
-    }
-    return gang_->Leave(rank_);
-  }
-
   absl::Status Broadcast(absl::Span<char> bytes) override {
     DASM_RETURN_IF_ERROR(Enter({.operation = Operation::kBroadcast,
                                 .shards = 1,
@@ -91,6 +51,50 @@ class ThreadCollective final : public Collective {
   }
 
  private:
+  absl::Status DoSumShards(absl::Span<const float> rows, int64_t shards,
+                           absl::Span<float> sum, int first) override {
+    const int64_t length = static_cast<int64_t>(sum.size());
+    DASM_RETURN_IF_ERROR(
+        FailUnless(CheckSum(rows.size(), shards, length, first, size())));
+    DASM_RETURN_IF_ERROR(Enter({.operation = Operation::kSumShards,
+                                .shards = shards,
+                                .length = length,
+                                .first = first,
+                                .rows = rows.data(),
+                                .result = sum.data()}));
+    const auto [begin, end] = Slice(length);
+    SumShardRange(
+        [&](int64_t s) {
+          return gang_->call(OwnerOfShard(s, size(), first)).rows + s * length;
+        },
+        shards, begin, end, sum.data());
+    for (int r = 0; r < size(); ++r) {
+      if (r == rank_) continue;
+      std::copy(sum.data() + begin, sum.data() + end,
+                gang_->call(r).result + begin);
+    }
+    return gang_->Leave(rank_);
+  }
+
+  absl::Status DoGatherShards(absl::Span<float> rows, int64_t shards,
+                              int first) override {
+    DASM_RETURN_IF_ERROR(
+        FailUnless(CheckGather(rows.size(), shards, first, size())));
+    const int64_t length = static_cast<int64_t>(rows.size()) / shards;
+    DASM_RETURN_IF_ERROR(Enter({.operation = Operation::kGatherShards,
+                                .shards = shards,
+                                .length = length,
+                                .first = first,
+                                .result = rows.data()}));
+    for (int64_t s = 0; s < shards; ++s) {
+      const int owner = OwnerOfShard(s, size(), first);
+      if (owner == rank_) continue;
+      const float* row = gang_->call(owner).result + s * length;
+      std::copy(row, row + length, rows.data() + s * length);
+    }
+    return gang_->Leave(rank_);
+  }
+
   absl::Status Enter(const CollectiveCall& call) {
     return gang_->Enter(rank_, call, timeout_);
   }

@@ -129,6 +129,18 @@ TEST(ThreadGang, RanksThatMakeDifferentCallsAreToldSo) {
                     HasSubstr("rank 1 Barrier")));
 }
 
+TEST(ThreadGang, RanksThatDisagreeAboutTheFirstAreToldSo) {
+  auto ranks = *ThreadGang::Create(2, absl::ZeroDuration());
+  absl::Status other;
+  std::thread one([&] { other = SumOnes(ranks[1].get(), 4, 40, nullptr, 1); });
+  const absl::Status status = SumOnes(ranks[0].get());
+  one.join();
+  EXPECT_EQ(status, other);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("rank 1 SumShards of 4 x 40 by the ranks from 1 on"));
+}
+
 // The buffers of a call that failed are the caller's again: a peer that still
 // wrote into them would be a use after free (seen by ASan and TSan).
 TEST(ThreadGang, BuffersAreFreeOnceAnAbortedCallReturned) {
@@ -168,6 +180,21 @@ TEST(FaultyCollective, NanReachesEveryRank) {
     EXPECT_TRUE(status.ok()) << status;
   }
   for (float value : first) EXPECT_TRUE(std::isnan(value));
+}
+
+TEST(FaultyCollective, NanIsOfTheFirstShardThatTheRankOwns) {
+  FaultyGang gang(3, absl::ZeroDuration(), {.kind = Kind::kNan});
+  std::vector<std::vector<float>> rows(3, std::vector<float>(4));
+  for (const absl::Status& status : gang.Run([&](Collective* c) {
+         return c->GatherShards(absl::MakeSpan(rows[c->rank()]), 4,
+                                /*first=*/1);
+       })) {
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  for (const std::vector<float>& all : rows) {
+    EXPECT_TRUE(std::isnan(all[0]));
+    EXPECT_EQ(all[1], 0.0f);
+  }
 }
 
 TEST(FaultyCollective, CorruptionIsOnItsRankOnly) {

@@ -23,9 +23,12 @@ const char* NameOf(Operation operation) {
   return "";
 }
 
-std::string Describe(Operation operation, int64_t shards, int64_t length) {
+std::string Describe(Operation operation, int64_t shards, int64_t length,
+                     int first) {
   if (operation == Operation::kBarrier) return NameOf(operation);
-  return absl::StrFormat("%s of %d x %d", NameOf(operation), shards, length);
+  return absl::StrFormat(
+      "%s of %d x %d%s", NameOf(operation), shards, length,
+      first == 0 ? "" : absl::StrFormat(" by the ranks from %d on", first));
 }
 
 absl::Status CollectiveError(absl::Status status) {
@@ -133,12 +136,14 @@ absl::Status ThreadMeeting::CheckSameCall() const {
   for (int t = 1; t < size_; ++t) {
     const CollectiveCall& other = calls_[t];
     if (first.operation == other.operation && first.shards == other.shards &&
-        first.length == other.length) {
+        first.length == other.length && first.first == other.first) {
       continue;
     }
     return DifferentCalls(
-        first_rank_, Describe(first.operation, first.shards, first.length),
-        first_rank_ + t, Describe(other.operation, other.shards, other.length));
+        first_rank_,
+        Describe(first.operation, first.shards, first.length, first.first),
+        first_rank_ + t,
+        Describe(other.operation, other.shards, other.length, other.first));
   }
   return absl::OkStatus();
 }

@@ -32,13 +32,15 @@ struct CollectiveCall {
   Operation operation = Operation::kBarrier;
   int64_t shards = 0;
   int64_t length = 0;
+  int first = 0;  // rank that owns shards
   const float* rows = nullptr;
   float* result = nullptr;
   char* bytes = nullptr;
 };
 
-// "SumShards of 4 x 40".
-std::string Describe(Operation operation, int64_t shards, int64_t length);
+// "SumShards of 4 x 40", "SumShards of 4 x 40 by the ranks from 1 on".
+std::string Describe(Operation operation, int64_t shards, int64_t length,
+                     int first);
 // "SumShards #17"; calls count from 0.
 std::string CallName(Operation operation, int64_t number);
 // "rank 2 did not come to SumShards #17 within 5s".

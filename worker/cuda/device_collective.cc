@@ -12,21 +12,21 @@ absl::Status DeviceCollective::Failure() const {
   return failure_;
 }
 
-absl::Status DeviceCollective::SumShards(absl::Span<const float> rows,
-                                         int64_t shards,
-                                         absl::Span<float> sum) {
+absl::Status DeviceCollective::DoSumShards(absl::Span<const float> rows,
+                                           int64_t shards,
+                                           absl::Span<float> sum, int first) {
   DASM_RETURN_IF_ERROR(Failure());
   const int64_t length = static_cast<int64_t>(sum.size());
   DASM_RETURN_IF_ERROR(
-      CheckSumSizes(static_cast<int64_t>(rows.size()), shards, length));
+      CheckSum(static_cast<int64_t>(rows.size()), shards, length, first, 1));
   if (length == 0) return absl::OkStatus();
   return queue_->SumPacked({shards, length, 1}, rows.data(), sum.data());
 }
 
-absl::Status DeviceCollective::GatherShards(absl::Span<float> rows,
-                                            int64_t shards) {
+absl::Status DeviceCollective::DoGatherShards(absl::Span<float> rows,
+                                              int64_t shards, int first) {
   DASM_RETURN_IF_ERROR(Failure());
-  return CheckGatherSizes(static_cast<int64_t>(rows.size()), shards);
+  return CheckGather(static_cast<int64_t>(rows.size()), shards, first, 1);
 }
 
 absl::Status DeviceCollective::Broadcast(absl::Span<char> bytes) {

@@ -274,12 +274,16 @@ absl::Status NcclCollective::AwaitDone(uint64_t number) {
 }
 
 absl::StatusOr<NcclCollective::PackedRows> NcclCollective::QueuePackedRows(
-    const char* what, const ShardRows& shape, const float* rows) {
+    const char* what, const ShardRows& shape, int first, const float* rows) {
   PackedRows packed;
   DASM_ASSIGN_OR_RETURN(packed.own, queue_->Allocate(shape.packed_elements()));
-  DASM_ASSIGN_OR_RETURN(
-      packed.all, queue_->Allocate(shape.packed_elements() * shape.ranks));
-  DASM_RETURN_IF_ERROR(queue_->Pack(shape, rank(), rows, packed.own->data()));
+  DASM_ASSIGN_OR_RETURN(packed.all,
+                        queue_->Allocate(shape.packed_elements() * size()));
+  packed.rows = packed.all->data() + first * shape.packed_elements();
+  if (rank() >= first) {
+    DASM_RETURN_IF_ERROR(
+        queue_->Pack(shape, rank() - first, rows, packed.own->data()));
+  }
   NcclResult result;
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -291,16 +295,34 @@ absl::StatusOr<NcclCollective::PackedRows> NcclCollective::QueuePackedRows(
   return packed;
 }
 
-absl::Status NcclCollective::QueueGather(const ShardRows& shape, float* rows) {
+absl::Status NcclCollective::QueueGather(const ShardRows& shape, int first,
+                                         float* rows) {
   DASM_ASSIGN_OR_RETURN(const PackedRows packed,
-                        QueuePackedRows("GatherShards", shape, rows));
-  return queue_->Unpack(shape, packed.all->data(), rows);
+                        QueuePackedRows("GatherShards", shape, first, rows));
+  return queue_->Unpack(shape, packed.rows, rows);
 }
 
-absl::Status NcclCollective::QueueSum(const ShardRows& shape, const float* rows,
-                                      float* sum) {
+absl::Status NcclCollective::QueueSum(const ShardRows& shape, int first,
+                                      const float* rows, float* sum) {
+  if (shape.shards == 1 && first == 0) {
+    if (rank() == 0) DASM_RETURN_IF_ERROR(queue_->SumPacked(shape, rows, sum));
+    NcclResult result;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (!failure_.ok()) return failure_;
+      result = nccl_->BroadcastBytes(
+          reinterpret_cast<char*>(sum),
+          shape.length * static_cast<int64_t>(sizeof(float)), comm_,
+          queue_->stream());
+    }
+    return Settle("SumShards", std::move(result));
+  }
   if (!options_.ordered) {
-    DASM_RETURN_IF_ERROR(queue_->SumOwned(shape, rank(), rows, sum));
+    ShardRows mine = shape;
+    // Zeros.
+    if (rank() < first) mine.shards = 0;
+    DASM_RETURN_IF_ERROR(
+        queue_->SumOwned(mine, std::max(0, rank() - first), rows, sum));
     NcclResult result;
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -310,25 +332,26 @@ absl::Status NcclCollective::QueueSum(const ShardRows& shape, const float* rows,
     return Settle("SumShards", std::move(result));
   }
   DASM_ASSIGN_OR_RETURN(const PackedRows packed,
-                        QueuePackedRows("SumShards", shape, rows));
-  return queue_->SumPacked(shape, packed.all->data(), sum);
+                        QueuePackedRows("SumShards", shape, first, rows));
+  return queue_->SumPacked(shape, packed.rows, sum);
 }
 
-absl::Status NcclCollective::SumShards(absl::Span<const float> rows,
-                                       int64_t shards, absl::Span<float> sum) {
+absl::Status NcclCollective::DoSumShards(absl::Span<const float> rows,
+                                         int64_t shards, absl::Span<float> sum,
+                                         int first) {
   DASM_RETURN_IF_ERROR(Check());
   const int64_t length = static_cast<int64_t>(sum.size());
-  if (absl::Status sizes =
-          CheckSumSizes(static_cast<int64_t>(rows.size()), shards, length);
+  if (absl::Status sizes = CheckSum(static_cast<int64_t>(rows.size()), shards,
+                                    length, first, size());
       !sizes.ok()) {
     Fail(sizes);
     return sizes;
   }
-  const ShardRows shape = {shards, length, size()};
+  const ShardRows shape = {shards, length, size() - first};
   if (length == 0) return Barrier();
   const absl::Status status = [&]() -> absl::Status {
     if (memory() == Memory::kDevice) {
-      DASM_RETURN_IF_ERROR(QueueSum(shape, rows.data(), sum.data()));
+      DASM_RETURN_IF_ERROR(QueueSum(shape, first, rows.data(), sum.data()));
       return Watch("SumShards").status();
     }
     DASM_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceBuffer> in,
@@ -337,7 +360,7 @@ absl::Status NcclCollective::SumShards(absl::Span<const float> rows,
                           queue_->Allocate(length));
     DASM_RETURN_IF_ERROR(
         queue_->CopyIn(in->data(), rows.data(), rows.size() * sizeof(float)));
-    DASM_RETURN_IF_ERROR(QueueSum(shape, in->data(), out->data()));
+    DASM_RETURN_IF_ERROR(QueueSum(shape, first, in->data(), out->data()));
     DASM_ASSIGN_OR_RETURN(const uint64_t number, Watch("SumShards"));
     DASM_RETURN_IF_ERROR(AwaitDone(number));
     return queue_->CopyOut(sum.data(), out->data(), length * sizeof(float));
@@ -347,28 +370,28 @@ absl::Status NcclCollective::SumShards(absl::Span<const float> rows,
   return status;
 }
 
-absl::Status NcclCollective::GatherShards(absl::Span<float> rows,
-                                          int64_t shards) {
+absl::Status NcclCollective::DoGatherShards(absl::Span<float> rows,
+                                            int64_t shards, int first) {
   DASM_RETURN_IF_ERROR(Check());
   if (absl::Status sizes =
-          CheckGatherSizes(static_cast<int64_t>(rows.size()), shards);
+          CheckGather(static_cast<int64_t>(rows.size()), shards, first, size());
       !sizes.ok()) {
     Fail(sizes);
     return sizes;
   }
   const ShardRows shape = {shards, static_cast<int64_t>(rows.size()) / shards,
-                           size()};
+                           size() - first};
   if (shape.length == 0) return Barrier();
   const absl::Status status = [&]() -> absl::Status {
     if (memory() == Memory::kDevice) {
-      DASM_RETURN_IF_ERROR(QueueGather(shape, rows.data()));
+      DASM_RETURN_IF_ERROR(QueueGather(shape, first, rows.data()));
       return Watch("GatherShards").status();
     }
     DASM_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceBuffer> buffer,
                           queue_->Allocate(rows.size()));
     DASM_RETURN_IF_ERROR(queue_->CopyIn(buffer->data(), rows.data(),
                                         rows.size() * sizeof(float)));
-    DASM_RETURN_IF_ERROR(QueueGather(shape, buffer->data()));
+    DASM_RETURN_IF_ERROR(QueueGather(shape, first, buffer->data()));
     DASM_ASSIGN_OR_RETURN(const uint64_t number, Watch("GatherShards"));
     DASM_RETURN_IF_ERROR(AwaitDone(number));
     return queue_->CopyOut(rows.data(), buffer->data(),

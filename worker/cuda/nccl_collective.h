@@ -3,6 +3,7 @@
 //   ordered  an all-gather of the rows, then one kernel that adds them in shard
 //            order: the bits of every other implementation
 //   fast     this rank's rows in shard order, then the library's all-reduce
+// A sum of one row, which is rank 0's, is the library's broadcast.
 //
 // Memory: kDevice takes and gives device memory and only queues; kHost copies
 // in and out and waits, for loops whose rows are on the host.
@@ -72,9 +73,6 @@ class NcclCollective final : public Collective {
   int rank() const override { return options_.rank; }
   int size() const override { return options_.ranks; }
   Memory memory() const override { return options_.memory; }
-  absl::Status SumShards(absl::Span<const float> rows, int64_t shards,
-                         absl::Span<float> sum) override;
-  absl::Status GatherShards(absl::Span<float> rows, int64_t shards) override;
   absl::Status Broadcast(absl::Span<char> bytes) override;
   absl::Status Barrier() override;
   void Abort(absl::Status why) override;
@@ -82,6 +80,10 @@ class NcclCollective final : public Collective {
   absl::Status Check() const;
 
  private:
+  absl::Status DoSumShards(absl::Span<const float> rows, int64_t shards,
+                           absl::Span<float> sum, int first) override;
+  absl::Status DoGatherShards(absl::Span<float> rows, int64_t shards,
+                              int first) override;
   struct Pending {
     std::string what;
     std::unique_ptr<DeviceMark> mark;
@@ -99,16 +101,20 @@ class NcclCollective final : public Collective {
   absl::StatusOr<uint64_t> Watch(const char* what);
   absl::Status AwaitDone(uint64_t number);
   // SumShards and GatherShards of device memory.
-  absl::Status QueueSum(const ShardRows& shape, const float* rows, float* sum);
+  absl::Status QueueSum(const ShardRows& shape, int first, const float* rows,
+                        float* sum);
   // Buffers of a queued gather: alive until what reads them is queued too.
   struct PackedRows {
     std::unique_ptr<DeviceBuffer> own;
     std::unique_ptr<DeviceBuffer> all;  // every rank's packed rows
+    const float* rows = nullptr;        // in `all`, from the first owner's on
   };
+  // `shape.ranks` counts from rank `first`; those before it send what they
+  // have, which nobody reads.
   absl::StatusOr<PackedRows> QueuePackedRows(const char* what,
-                                             const ShardRows& shape,
+                                             const ShardRows& shape, int first,
                                              const float* rows);
-  absl::Status QueueGather(const ShardRows& shape, float* rows);
+  absl::Status QueueGather(const ShardRows& shape, int first, float* rows);
 
   void RunWatchdog();
   // One look at everything; called by the watchdog and by who waits.

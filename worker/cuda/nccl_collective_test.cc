@@ -108,10 +108,11 @@ std::vector<float> Rows(int64_t shards, int64_t length) {
 }
 
 std::vector<float> Owned(const std::vector<float>& rows, int64_t shards,
-                         int rank, int ranks) {
+                         int rank, int ranks, int first = 0) {
   const int64_t length = static_cast<int64_t>(rows.size()) / shards;
   std::vector<float> owned(rows.size(), -12345.0f);
-  for (int64_t s = rank; s < shards; s += ranks) {
+  for (int64_t s = 0; s < shards; ++s) {
+    if (OwnerOfShard(s, ranks, first) != rank) continue;
     std::copy_n(rows.begin() + s * length, length, owned.begin() + s * length);
   }
   return owned;
@@ -192,6 +193,58 @@ TEST_F(NcclGang, GatherGivesEveryRankAllRows) {
   }
 }
 
+TEST_F(NcclGang, RanksBeforeTheFirstBringNothingAndGetEverything) {
+  for (const bool ordered : {true, false}) {
+    for (int ranks = 2; ranks <= 4; ++ranks) {
+      Join(ranks, Memory::kHost, ordered);
+      for (int first = 0; first < ranks; ++first) {
+        for (int64_t shards : {1, 3, 8}) {
+          SCOPED_TRACE(absl::StrCat(ranks, " from ", first, ": ", shards));
+          const std::vector<float> rows = Rows(shards, 77);
+          const std::vector<float> expected = SumInOrder(rows, shards);
+          std::vector<std::vector<float>> all(ranks), sums(ranks);
+          ExpectAllOk([&](int rank) {
+            all[rank] = Owned(rows, shards, rank, ranks, first);
+            sums[rank].resize(77);
+            absl::Status status = at(rank).SumShards(
+                all[rank], shards, absl::MakeSpan(sums[rank]), first);
+            if (!status.ok()) return status;
+            return at(rank).GatherShards(absl::MakeSpan(all[rank]), shards,
+                                         first);
+          });
+          for (int rank = 0; rank < ranks; ++rank) {
+            EXPECT_TRUE(SameBits(all[rank], rows));
+            EXPECT_TRUE(SameBits(sums[rank], sums[0]));
+            if (ordered) {
+              EXPECT_TRUE(SameBits(sums[rank], expected));
+            }
+          }
+          for (int i = 0; i < 77; ++i) {
+            double magnitude = 0;
+            for (int64_t s = 0; s < shards; ++s) {
+              magnitude += std::abs(rows[s * 77 + i]);
+            }
+            EXPECT_NEAR(sums[0][i], expected[i], 1e-6 * magnitude);
+          }
+        }
+      }
+      OnEveryRank([&](int rank) {
+        ranks_[rank].collective.reset();
+        return absl::OkStatus();
+      });
+    }
+  }
+}
+
+TEST_F(NcclGang, AFirstRankOutsideTheGangIsRefused) {
+  Join(2);
+  std::vector<float> rows(4), sum(2);
+  EXPECT_EQ(at(0).SumShards(rows, 2, absl::MakeSpan(sum), 2).code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(at(1).GatherShards(absl::MakeSpan(rows), 2, -1).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(NcclGang, BroadcastGivesEveryoneTheBytesOfRankZero) {
   Join(3);
   std::vector<std::string> bytes(3, "????????");
@@ -206,7 +259,7 @@ TEST_F(NcclGang, BroadcastGivesEveryoneTheBytesOfRankZero) {
 TEST_F(NcclGang, DeviceMemoryIsQueuedAndDoneInOrder) {
   Join(2, Memory::kDevice);
   const std::vector<float> rows = Rows(5, 64);
-  std::vector<std::vector<float>> owned(2), sums(2), again(2);
+  std::vector<std::vector<float>> owned(2), sums(2), again(2), row(2), copy(2);
   for (int rank = 0; rank < 2; ++rank) {
     owned[rank] = Owned(rows, 5, rank, 2);
     sums[rank].resize(64);
@@ -218,12 +271,17 @@ TEST_F(NcclGang, DeviceMemoryIsQueuedAndDoneInOrder) {
         at(rank).SumShards(owned[rank], 5, absl::MakeSpan(sums[rank])).ok());
     again[rank] = owned[rank];
     ASSERT_TRUE(at(rank).GatherShards(absl::MakeSpan(again[rank]), 5).ok());
+    row[rank].assign(64, static_cast<float>(rank));
+    copy[rank].resize(64);
+    ASSERT_TRUE(
+        at(rank).SumShards(row[rank], 1, absl::MakeSpan(copy[rank])).ok());
   }
   for (int rank = 0; rank < 2; ++rank) {
     ASSERT_TRUE(ranks_[rank].queue->Idle());
     EXPECT_TRUE(at(rank).Check().ok());
     EXPECT_TRUE(SameBits(sums[rank], SumInOrder(rows, 5)));
     EXPECT_TRUE(SameBits(again[rank], rows));
+    EXPECT_EQ(copy[rank], std::vector<float>(64, 0.0f));
   }
 }
 

@@ -60,13 +60,6 @@ class OwningCollective final : public Collective {
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
   Memory memory() const override { return inner_->memory(); }
-  absl::Status SumShards(absl::Span<const float> rows, int64_t shards,
-                         absl::Span<float> sum) override {
-    return inner_->SumShards(rows, shards, sum);
-  }
-  absl::Status GatherShards(absl::Span<float> rows, int64_t shards) override {
-    return inner_->GatherShards(rows, shards);
-  }
   absl::Status Broadcast(absl::Span<char> bytes) override {
     return inner_->Broadcast(bytes);
   }
@@ -74,6 +67,15 @@ class OwningCollective final : public Collective {
   void Abort(absl::Status why) override { inner_->Abort(std::move(why)); }
 
  private:
+  absl::Status DoSumShards(absl::Span<const float> rows, int64_t shards,
+                           absl::Span<float> sum, int first) override {
+    return inner_->SumShards(rows, shards, sum, first);
+  }
+  absl::Status DoGatherShards(absl::Span<float> rows, int64_t shards,
+                              int first) override {
+    return inner_->GatherShards(rows, shards, first);
+  }
+
   const std::unique_ptr<DeviceQueue> queue_;
   const std::unique_ptr<NcclApi> nccl_;
   const std::unique_ptr<Collective> inner_;

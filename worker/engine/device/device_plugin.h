@@ -30,7 +30,7 @@
 namespace dasm {
 
 // Raised with every change of this header or of what it includes of ours.
-inline constexpr int kDevicePluginAbi = 3;
+inline constexpr int kDevicePluginAbi = 4;
 inline constexpr char kDevicePluginSymbol[] = "dasm_device_plugin";
 // Release and torch: objects that cross the border are laid out by both.
 inline constexpr char kDevicePluginBuild[] =
