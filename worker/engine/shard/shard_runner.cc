@@ -40,7 +40,8 @@ at::Tensor ShardRunner::ComputeRows(int64_t shards, int64_t length,
                                     at::ScalarType dtype, Shard compute) const {
   at::Tensor rows =
       at::empty({shards, length}, at::TensorOptions(RowsDevice()).dtype(dtype));
-  for (int64_t shard = rank(); shard < shards; shard += size()) {
+  if (rank() < first_) return rows;
+  for (int64_t shard = rank() - first_; shard < shards; shard += owners()) {
     compute(shard, rows.select(0, shard));
   }
   return rows;
@@ -57,7 +58,7 @@ absl::StatusOr<at::Tensor> ShardRunner::Sum(int64_t shards, int64_t length,
   if (!rows.is_cpu() && size() == 1) return SumHere(rows);
   const at::Tensor sum = at::empty({length}, rows.options());
   DASM_RETURN_IF_ERROR(
-      collective_->SumShards(Floats(rows), shards, Floats(sum)));
+      collective_->SumShards(Floats(rows), shards, Floats(sum), first_));
   return sum.to(device_);
 }
 
@@ -75,12 +76,13 @@ absl::Status ShardRunner::GatherInto(int64_t shards,
     if (size() == 1) return absl::OkStatus();
     if (collective_->memory() != Collective::Memory::kDevice) {
       const at::Tensor host = rows.cpu();
-      DASM_RETURN_IF_ERROR(collective_->GatherShards(Floats(host), shards));
+      DASM_RETURN_IF_ERROR(
+          collective_->GatherShards(Floats(host), shards, first_));
       rows.copy_(host);
       return absl::OkStatus();
     }
   }
-  return collective_->GatherShards(Floats(rows), shards);
+  return collective_->GatherShards(Floats(rows), shards, first_);
 }
 
 }  // namespace dasm

@@ -2,9 +2,10 @@
 // their owners and come back as a sum in shard order, or as all their rows. A
 // loop may do so several times a step.
 //
-// Shard s belongs to rank s mod size. What a shard holds follows from the spec
-// alone, so the result has the same bits for any number of ranks (with an
-// ordered collective).
+// Shard s belongs to rank first + s mod (size - first); ranks before `first`,
+// which is 0 unless said otherwise, compute nothing and receive everything.
+// What a shard holds follows from the spec alone, so the result has the same
+// bits for any number of ranks (with an ordered collective).
 //
 // Memory: rows lie where the collective wants them. On a device nothing is read
 //   back: with a collective of device memory, or one rank, all is queued.
@@ -31,13 +32,18 @@ class ShardRunner {
   using Shard = absl::FunctionRef<void(int64_t shard, const at::Tensor& row)>;
 
   // Borrows `collective`. Results are on `device`, where the loop computes.
-  ShardRunner(Collective* collective, at::Device device)
-      : collective_(collective), device_(device) {}
+  // 0 <= first < the collective's size.
+  ShardRunner(Collective* collective, at::Device device, int first = 0)
+      : collective_(collective), device_(device), first_(first) {}
 
   int rank() const { return collective_->rank(); }
   int size() const { return collective_->size(); }
   at::Device device() const { return device_; }
-  bool Owns(int64_t shard) const { return shard % size() == rank(); }
+  // How many ranks compute shards.
+  int owners() const { return size() - first_; }
+  bool Owns(int64_t shard) const {
+    return OwnerOfShard(shard, size(), first_) == rank();
+  }
 
   // [length]: row 0 + row 1 + ..., in this order.
   absl::StatusOr<at::Tensor> Sum(int64_t shards, int64_t length,
@@ -55,6 +61,7 @@ class ShardRunner {
 
   Collective* const collective_;
   const at::Device device_;
+  const int first_;
 };
 
 }  // namespace dasm

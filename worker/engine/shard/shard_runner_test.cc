@@ -60,6 +60,34 @@ TEST_P(ShardRunnerTest, GatherBringsEveryRowWhole) {
   }
 }
 
+TEST_P(ShardRunnerTest, RanksBeforeTheFirstComputeNothingAndGetEverything) {
+  at::Tensor expected = RowOf(0, GetParam());
+  for (int64_t s = 1; s < kShards; ++s) {
+    expected = expected + RowOf(s, GetParam());
+  }
+  for (int ranks = 2; ranks <= 4; ++ranks) {
+    RunGang(ranks, [&](Collective* collective) {
+      const ShardRunner runner(collective, at::kCPU, /*first=*/1);
+      EXPECT_EQ(runner.owners(), ranks - 1);
+      int computed = 0;
+      const auto compute = [&](int64_t s, const at::Tensor& row) {
+        EXPECT_TRUE(runner.Owns(s));
+        ++computed;
+        row.copy_(RowOf(s, GetParam()));
+      };
+      const auto sum = runner.Sum(kShards, kLength, GetParam(), compute);
+      ASSERT_TRUE(sum.ok()) << sum.status();
+      EXPECT_TRUE(sum->equal(expected)) << ranks;
+      const auto rows = runner.Gather(kShards, kLength, GetParam(), compute);
+      ASSERT_TRUE(rows.ok()) << rows.status();
+      for (int64_t s = 0; s < kShards; ++s) {
+        EXPECT_TRUE(rows->select(0, s).equal(RowOf(s, GetParam()))) << s;
+      }
+      EXPECT_EQ(computed > 0, runner.rank() > 0);
+    });
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, ShardRunnerTest,
                          ::testing::Values(at::kFloat, at::kDouble));
 
