@@ -28,6 +28,7 @@ struct Case {
   Inputs inputs;
   int ranks = 1;
   Exchange exchange = Exchange::kEveryStep;
+  bool trainer_rank = false;
 };
 
 Inputs Dataset() { return {{"dataset", TinyDatasetBlob({})}}; }
@@ -68,6 +69,9 @@ std::vector<Case> DistillCases() {
   cases.push_back(cases.back());
   cases.back().name = "two ranks that exchange seldom";
   cases.back().exchange = Exchange::kDeferred;
+  cases.push_back(cases[1]);
+  cases.back().name = "two ranks, of which one trains";
+  cases.back().trainer_rank = true;
 
   DistillSegmentParameters all = Idc();
   all.matching.synthetic_batch = 12;
@@ -181,6 +185,7 @@ TEST_P(RecordedSteps, GiveTheOutputsOfCalledOnes) {
     TinyGang gang;
     gang.ranks = c.ranks;
     gang.options.exchange = c.exchange;
+    gang.options.trainer_rank = c.trainer_rank;
     const GangRun called = gang.Run(c.parameters, c.inputs);
     ASSERT_TRUE(called.status.ok()) << called.status;
     ReplayCounts counts;

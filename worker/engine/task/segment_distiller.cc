@@ -88,12 +88,16 @@ SegmentDistiller::SegmentDistiller(const TaskContext* context,
       student_step_(StudentStep(spec())),
       augmentation_stream_(options_.seed, "match.augmentation"),
       subset_stream_(options_.seed, "match.subset"),
-      runner_(context->collective, context->device),
+      trainer_rank_(context->options.trainer_rank &&
+                    context->collective->size() > 1),
+      runner_(context->collective, context->device, trainer_rank_ ? 1 : 0),
+      everyone_(context->collective, context->device),
       in_parts_(NeedsParts(options_.parameters)),
       // In parts no class has one owner, and all is exchanged as it is.
       deferred_(context->options.exchange == Exchange::kDeferred && !in_parts_),
       trainer_(network, options_.parameters.execution, options_.seed, "student",
-               context->collective, context->device, context->graph),
+               trainer_rank_ ? &alone_ : context->collective, context->device,
+               context->graph),
       resident_(MakeResident(&data->train(), context->device)),
       samplers_(spec().inits_per_step) {
   for (std::vector<ClassSampler>& samplers : samplers_) {
@@ -163,13 +167,13 @@ absl::StatusOr<SegmentDistiller::State> SegmentDistiller::Resume(
 
 absl::Status SegmentDistiller::Exchange(State* state) {
   if (!deferred_) return absl::OkStatus();
-  // Class c, the c-th row of both, is rank c mod size's.
+  // Class c is the c-th row of both.
   const int64_t classes = data_.classes();
   DASM_RETURN_IF_ERROR(runner_.GatherInto(classes, state->pixels));
   DASM_RETURN_IF_ERROR(runner_.GatherInto(classes, state->velocity));
   DASM_ASSIGN_OR_RETURN(
       const at::Tensor largest,
-      runner_.Gather(runner_.size(), 1, at::kFloat,
+      runner_.Gather(runner_.owners(), 1, at::kFloat,
                      [&](int64_t, const at::Tensor& row) {
                        row.copy_(state->max_pixel_step.view({1}));
                      }));
@@ -177,8 +181,27 @@ absl::Status SegmentDistiller::Exchange(State* state) {
   return absl::OkStatus();
 }
 
+absl::Status SegmentDistiller::ExchangeMomentum(State* state) const {
+  if (!trainer_rank_) return absl::OkStatus();
+  const int64_t size = network_.parameters().total();
+  const auto students = static_cast<int64_t>(state->students.size());
+  DASM_ASSIGN_OR_RETURN(
+      const at::Tensor row,
+      everyone_.Sum(
+          1, students * size, at::kFloat, [&](int64_t, const at::Tensor& own) {
+            for (int64_t j = 0; j < students; ++j) {
+              own.narrow(0, j * size, size).copy_(state->students[j].momentum);
+            }
+          }));
+  for (int64_t j = 0; j < students; ++j) {
+    state->students[j].momentum = row.narrow(0, j * size, size).clone();
+  }
+  return absl::OkStatus();
+}
+
 absl::Status SegmentDistiller::Save(State* state) {
   DASM_RETURN_IF_ERROR(Exchange(state));
+  DASM_RETURN_IF_ERROR(ExchangeMomentum(state));
   std::map<std::string, at::Tensor> tensors;
   for (int j = 0; j < spec().inits_per_step; ++j) {
     tensors.merge(state->students[j].ToTensors(StudentPrefix(j)));
@@ -282,10 +305,16 @@ absl::StatusOr<SegmentDistiller::Pass> SegmentDistiller::MatchAll(
     }
   };
 
+  if (!in_parts_) DASM_RETURN_IF_ERROR(TrainAhead(state, 0, 1));
   if (deferred_ || in_parts_) {
     for (int c = 0; c < classes; ++c) {
       if (deferred_ && !runner_.Owns(c)) continue;
       for (int j = 0; j < students; ++j) {
+        if (in_parts_) {
+          // The exchanges of a draw wait for everyone.
+          DASM_RETURN_IF_ERROR(
+              TrainAhead(state, c * students + j, classes * students));
+        }
         const Draw draw = DrawFor(state, c, j);
         DASM_ASSIGN_OR_RETURN(const ClassMatch match, MatchClass(state, draw));
         add(draw, match.distance, match.gradient);
@@ -374,21 +403,84 @@ void SegmentDistiller::UpdatePixels(const Pass& pass, State* state) const {
   }
 }
 
-absl::Status SegmentDistiller::TrainStudents(State* state) {
-  const int64_t first = StepInInit(state->step) * spec().net_steps;
-  for (int j = 0; j < spec().inits_per_step; ++j) {
-    for (int k = 0; k < spec().net_steps; ++k) {
-      std::vector<int64_t> indices;
-      student_walks_[j].Append(
-          PositionOf(state->step, j) * spec().net_steps + k, &indices);
-      const BatchKey key = {static_cast<uint32_t>(InitOf(state->step, j)),
-                            static_cast<uint32_t>(first + k)};
-      DASM_ASSIGN_OR_RETURN(const at::Tensor loss,
-                            trainer_.QueueStep(images(), indices, student_step_,
-                                               key, &state->students[j]));
-      student_losses_.push_back(loss);
+absl::Status SegmentDistiller::TrainStudents(
+    int64_t step, int64_t begin, int64_t end,
+    std::vector<TrainingState>* students, std::vector<at::Tensor>* losses) {
+  for (int64_t n = begin; n < end; ++n) {
+    const int j = static_cast<int>(n / spec().net_steps);
+    const int64_t k = n % spec().net_steps;
+    std::vector<int64_t> indices;
+    student_walks_[j].Append(PositionOf(step, j) * spec().net_steps + k,
+                             &indices);
+    const BatchKey key = {
+        static_cast<uint32_t>(InitOf(step, j)),
+        static_cast<uint32_t>(StepInInit(step) * spec().net_steps + k)};
+    DASM_ASSIGN_OR_RETURN(const at::Tensor loss,
+                          trainer_.QueueStep(images(), indices, student_step_,
+                                             key, &(*students)[j]));
+    losses->push_back(loss);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SegmentDistiller::TrainAhead(const State& state, int64_t part,
+                                          int64_t parts) {
+  const int64_t steps = NetworkSteps(state.step);
+  if (!trainer_rank_ || runner_.rank() != 0 || steps == 0) {
+    return absl::OkStatus();
+  }
+  if (part == 0) {
+    ahead_.clear();
+    ahead_losses_.clear();
+    // `state` stays: it is what a checkpoint of this step holds.
+    for (const TrainingState& student : state.students) {
+      ahead_.push_back(student.Clone());
     }
   }
+  return TrainStudents(state.step, steps * part / parts,
+                       steps * (part + 1) / parts, &ahead_, &ahead_losses_);
+}
+
+absl::Status SegmentDistiller::AdvanceStudents(State* state) {
+  const int64_t steps = NetworkSteps(state->step);
+  if (!trainer_rank_) {
+    return TrainStudents(state->step, 0, steps, &state->students,
+                         &student_losses_);
+  }
+  if (steps == 0) return absl::OkStatus();
+  const int64_t p = network_.parameters().total();
+  const int64_t b = network_.buffers().total();
+  // The one row is rank 0's: each network's parameters and buffers, then all
+  // losses, from which every rank decides alike.
+  DASM_ASSIGN_OR_RETURN(
+      const at::Tensor row,
+      everyone_.Sum(1, spec().inits_per_step * (p + b) + steps, at::kFloat,
+                    [&](int64_t, const at::Tensor& own) {
+                      std::vector<at::Tensor> parts;
+                      for (const TrainingState& student : ahead_) {
+                        parts.push_back(student.parameters);
+                        parts.push_back(student.buffers);
+                      }
+                      parts.push_back(at::stack(ahead_losses_));
+                      own.copy_(at::cat(parts));
+                    }));
+  if (runner_.rank() == 0) {
+    state->students = std::exchange(ahead_, {});
+    student_losses_ = std::exchange(ahead_losses_, {});
+    return absl::OkStatus();
+  }
+  int64_t at = 0;
+  const auto next = [&](int64_t size) {
+    at += size;
+    return row.narrow(0, at - size, size);
+  };
+  for (TrainingState& student : state->students) {
+    // Copies: where a tensor begins decides which kernels compute with it.
+    student.parameters = next(p).clone();
+    student.buffers = next(b).clone();
+    student.step += spec().net_steps;
+  }
+  student_losses_ = next(steps).unbind();
   return absl::OkStatus();
 }
 
@@ -401,6 +493,11 @@ absl::StatusOr<SegmentDistiller::Result> SegmentDistiller::Run(
         "the images of a batch");
   }
   DASM_ASSIGN_OR_RETURN(State state, Resume(start));
+  if (trainer_rank_ && context_.InCharge()) {
+    context_.observer->Line(
+        "INFO", absl::StrCat("rank 0 of ", runner_.size(),
+                             " trains the networks, the others match"));
+  }
   while (state.step < TotalSteps()) {
     DASM_ASSIGN_OR_RETURN(const TaskObserver::Wish wish,
                           PollTogether(context_));
@@ -429,9 +526,7 @@ absl::StatusOr<SegmentDistiller::Result> SegmentDistiller::Run(
     }
     UpdatePixels(pass, &state);
     state.final_loss = pass.loss;
-    if (StepInInit(state.step) + 1 < spec().steps_per_init) {
-      DASM_RETURN_IF_ERROR(TrainStudents(&state));
-    }
+    DASM_RETURN_IF_ERROR(AdvanceStudents(&state));
     ++state.step;
     context_.observer->Point("matching_loss", state.step, pass.loss);
     context_.observer->Point("gradient_norm", state.step, pass.gradient_norm);

@@ -24,15 +24,25 @@
 //   micro-batches        a class is shared by all ranks (MatchInParts)
 // Network batches are cut into slices (Trainer).
 //
+// With a trainer rank (RunOptions::trainer_rank; two ranks or more) rank 0
+// trains the networks by itself, a step ahead, while the others match: the
+// networks never depend on the pixels. What is said of matching above then
+// holds for the ranks from 1 on, of which there are size - 1. Rank 0 takes part
+// in their exchanges, in micro-batches between its network steps, and sends the
+// networks on after each step. The momentum is rank 0's, which sends it before
+// a checkpoint: checkpoints are the same as without.
+//
 // Bytes a step, as rows x floats, for C classes of n images of x floats of
 // which m <= min(n, synthetic_batch) take part, M matched and P + B values of
 // the network:
 //   every_step     gather C I x (m x + 1)
-//   deferred       gather C x 2; at an exchange also 2 C x (n x) and size x 1
+//   deferred       gather C x 2; at an exchange also 2 C x (n x) and one
+//                  value of each rank that matches
 //   micro-batches  C I all-reduces of K x 2 M and of K' x (m x), for K and K'
 //                  parts
 //   networks       I net_steps all-reduces of ceil(net_batch / train_group) x
-//                  (P + B + 2)
+//                  (P + B + 2); with a trainer rank instead one of 1 x
+//                  I (P + B + net_steps), and before a checkpoint of 1 x I P
 // A value is read back from a device once a step: losses and norms together.
 // Matching and network steps are recorded (step_graph.h).
 #ifndef DASM_WORKER_ENGINE_TASK_SEGMENT_DISTILLER_H_
@@ -46,6 +56,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/spec/task_parameters.h"
+#include "worker/collective/single_process_collective.h"
 #include "worker/engine/augmentation/augmentation.h"
 #include "worker/engine/dataset/image_data.h"
 #include "worker/engine/matcher/gradient_matcher.h"
@@ -111,6 +122,8 @@ class SegmentDistiller {
   absl::StatusOr<State> Resume(const at::Tensor& start);
   // Makes pixels and velocity of all classes current on every rank.
   absl::Status Exchange(State* state);
+  // The same with the momentum that a trainer rank has.
+  absl::Status ExchangeMomentum(State* state) const;
   absl::Status Save(State* state);
   void BeginInits(State* state);
   Draw DrawFor(const State& state, int label, int student) const;
@@ -122,7 +135,15 @@ class SegmentDistiller {
   absl::Status ReadBack(const State& state, const at::Tensor& figures,
                         Pass* pass);
   void UpdatePixels(const Pass& pass, State* state) const;
-  absl::Status TrainStudents(State* state);
+  // Of the network steps that follow matching step `step`, network after
+  // network, those from `begin` to `end`; adds their losses.
+  absl::Status TrainStudents(int64_t step, int64_t begin, int64_t end,
+                             std::vector<TrainingState>* students,
+                             std::vector<at::Tensor>* losses);
+  // On a trainer rank: part `part` of `parts` of those steps, into ahead_.
+  absl::Status TrainAhead(const State& state, int64_t part, int64_t parts);
+  // Makes the networks those of the next step, on every rank.
+  absl::Status AdvanceStudents(State* state);
 
   int64_t InitOf(int64_t step, int student) const {
     return step / spec().steps_per_init * spec().inits_per_step + student;
@@ -133,6 +154,11 @@ class SegmentDistiller {
   // Of a network's batches.
   int64_t PositionOf(int64_t step, int student) const {
     return InitOf(step, student) * spec().steps_per_init + StepInInit(step);
+  }
+  int64_t NetworkSteps(int64_t step) const {
+    return StepInInit(step) + 1 < spec().steps_per_init
+               ? int64_t{spec().inits_per_step} * spec().net_steps
+               : 0;
   }
   int64_t TotalSteps() const {
     return int64_t{spec().inits} / spec().inits_per_step *
@@ -161,9 +187,12 @@ class SegmentDistiller {
   const StepOptions student_step_;
   const RandomStream augmentation_stream_;
   const RandomStream subset_stream_;
-  const ShardRunner runner_;
+  const bool trainer_rank_;
+  const ShardRunner runner_;  // of the ranks that match
+  const ShardRunner everyone_;
   const bool in_parts_;
   const bool deferred_;
+  SingleProcessCollective alone_;
   Trainer trainer_;
   const std::unique_ptr<ImageSource> resident_;
   // Each network walks the data by itself, since a walk remembers its epoch.
@@ -171,6 +200,9 @@ class SegmentDistiller {
   std::vector<std::vector<ClassSampler>> samplers_;  // by network, by class
   // [] each, of the networks' last steps, network-major; not read yet.
   std::vector<at::Tensor> student_losses_;
+  // Of a trainer rank: the networks of the next step, and their losses.
+  std::vector<TrainingState> ahead_;
+  std::vector<at::Tensor> ahead_losses_;
 };
 
 }  // namespace dasm

@@ -55,6 +55,9 @@ struct DeviceMemory;  // worker/engine/device/device_plugin.h
 // What the machines decide; no value changes a bit of a result.
 struct RunOptions {
   Exchange exchange = Exchange::kEveryStep;
+  // distill_segment, with two ranks or more: rank 0 trains the networks, the
+  // others match.
+  bool trainer_rank = false;
   // Set when the device is out of memory, to its peaks at that moment: the
   // search for a micro-batch that fits forgets them. May be null.
   DeviceMemory* at_failure = nullptr;
@@ -85,10 +88,10 @@ absl::StatusOr<TaskOutcome> RunTask(const TaskParameters& parameters,
 // Once per process, before any tensor: one intra-op thread, deterministic
 // kernels. Ranks are threads (worker/collective), never OpenMP.
 void InitEngine();
-// e.g. "cpu-avx2/torch-2.11.0+cu130/fp32/n3": results are bit-equal within it.
+// e.g. "cpu-avx2/torch-2.11.0+cu130/fp32/n4": results are bit-equal within it.
 std::string NumericsClass();
 // That of a device of this architecture ("sm90"), e.g.
-// "cuda-sm90/torch-2.11.0+cu130/fp32/n3". tf32 and bf16 are the spec's
+// "cuda-sm90/torch-2.11.0+cu130/fp32/n4". tf32 and bf16 are the spec's
 // execution.precision, which is in every key beside the class.
 std::string DeviceNumericsClass(std::string_view architecture);
 

@@ -105,8 +105,12 @@ GangRun TinyGang::Run(const TaskParameters& parameters,
       Collective* collective =
           rank + 1 == ranks ? &faulty : (*gang)[rank].get();
       FakeTaskObserver silent;
+      RunOptions mine = options;
+      if (make_graph_of_rank) {
+        mine.make_graph = [&, rank] { return make_graph_of_rank(rank); };
+      }
       const auto result = RunTask(parameters, files, "cpu", collective,
-                                  rank == 0 ? &run.observer : &silent, options);
+                                  rank == 0 ? &run.observer : &silent, mine);
       run.all[rank] = result.status();
       if (rank == 0 && result.ok()) outcome = *result;
     });

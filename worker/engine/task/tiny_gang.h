@@ -3,6 +3,7 @@
 #ifndef DASM_WORKER_ENGINE_TASK_TINY_GANG_H_
 #define DASM_WORKER_ENGINE_TASK_TINY_GANG_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "common/base/temporary_directory.h"
 #include "worker/collective/faulty_collective.h"
+#include "worker/engine/device/step_graph.h"
 #include "worker/engine/network/network.h"
 #include "worker/engine/task/fake_task_observer.h"
 #include "worker/engine/task/task.h"
@@ -46,6 +48,8 @@ class TinyGang {
   std::string checkpoint;  // bytes to resume from
   CollectiveFault fault;   // of the last rank
   RunOptions options;
+  // In place of options.make_graph.
+  std::function<std::unique_ptr<StepGraph>(int rank)> make_graph_of_rank;
 
   // `inputs`: name -> bytes.
   GangRun Run(const TaskParameters& parameters,
