@@ -2,12 +2,15 @@
 // their own time, on noise of Fashion-MNIST's or CIFAR-10's shape and IDC's
 // published sizes (width 128).
 //
-//   engine_profile [match|train|test] [--channels 1|3] [--group N]
+//   engine_profile [match|train|test|augment] [--channels 1|3] [--group N]
 //                  [--repeats R] [--rows N]
 //
 //   match  a class of the matching pass: 64 real images, 10 stored (factor 2)
 //   train  one slice of a network step, N images (execution.train_group)
 //   test   one group of a test, N images (execution.forward_group)
+//   augment  the augmentation of both slices as one operator and as a chain of
+//            torch's, the first also as a share of the slice; its rows are
+//            these
 //
 // Time is that of the thread, not of the wall: other processes disturb it only
 // through caches. Prints the least of R calls in milliseconds and the operators
@@ -32,6 +35,7 @@
 #include "CLI/CLI.hpp"
 #include "tests/bench/bench_process.h"
 #include "worker/collective/single_process_collective.h"
+#include "worker/engine/augmentation/operator_chain_for_tests.h"
 #include "worker/engine/matcher/gradient_matcher.h"
 #include "worker/engine/task/task.h"
 #include "worker/engine/trainer/tester.h"
@@ -104,7 +108,8 @@ void OnEnd(const at::RecordFunction&, at::ObserverContext*) {
   if (!profile->frames.empty()) profile->frames.back().inner += total;
 }
 
-void Report(const std::function<void()>& call, int repeats, size_t rows) {
+// Milliseconds of the fastest call but the first.
+double Least(const std::function<void()>& call, int repeats) {
   call();
   double least = 1e30;
   for (int i = 0; i < repeats; ++i) {
@@ -112,7 +117,11 @@ void Report(const std::function<void()>& call, int repeats, size_t rows) {
     call();
     least = std::min(least, ThreadMilliseconds() - start);
   }
-  std::printf("%.2f ms\n", least);
+  return least;
+}
+
+void Report(const std::function<void()>& call, int repeats, size_t rows) {
+  std::printf("%.2f ms\n", Least(call, repeats));
   if (rows == 0) return;
   at::addGlobalCallback(
       at::RecordFunctionCallback(OnStart, OnEnd).needsInputs(true));
@@ -138,13 +147,148 @@ void Report(const std::function<void()>& call, int repeats, size_t rows) {
               100 * (total - inside) / total);
 }
 
+// A network of published width on noise, and its hot loops.
+class Slices {
+ public:
+  Slices(int channels, int group)
+      : shape_{channels, channels == 1 ? 28 : 32, channels == 1 ? 28 : 32} {
+    NetworkSpec spec;
+    spec.width = 128;
+    network_ = *MakeNetwork(spec, shape_, 10);
+    if (group > 0) execution_.train_group = execution_.forward_group = group;
+    trainer_ = std::make_unique<Trainer>(network_.get(), execution_, 0, "bench",
+                                         &alone_);
+    state_ = trainer_->Start();
+    GradientMatcher::Options options;
+    options.distance = Distance::kL1;
+    options.formation = MultiFormation(2);
+    options.normalization.mean.assign(channels, 0.5);
+    options.normalization.std.assign(channels, 0.3);
+    matcher_ = std::make_unique<GradientMatcher>(network_.get(), options);
+    draw_ = Shared();
+    parameters_ = network_->Initialize(stream_);
+    batch_.real = Noise(64);
+    batch_.stored = at::rand({10, channels, shape_.height, shape_.width});
+    batch_.augmentation = &draw_;
+    step_.augmentation = {AugmentationFlavour::kIdc,
+                          {Augmentation::kColor, Augmentation::kCrop}};
+  }
+  Slices(const Slices&) = delete;
+  Slices& operator=(const Slices&) = delete;
+
+  at::Tensor Noise(int64_t count) const {
+    return at::randn({count, shape_.channels, shape_.height, shape_.width});
+  }
+  // One draw for all images of a class.
+  AugmentationDraw Shared() const {
+    return DrawSharedAugmentation(
+        {AugmentationFlavour::kIdc,
+         {Augmentation::kColor, Augmentation::kCrop, Augmentation::kCutout}},
+        stream_, 0, 0, 0, shape_);
+  }
+  // A draw each, for a slice of a step.
+  AugmentationDraw Each(const AugmentationOptions& options) const {
+    return DrawAugmentation(options, stream_, 0, 0, execution_.train_group,
+                            shape_);
+  }
+  const AugmentationOptions& training_augmentation() const {
+    return step_.augmentation;
+  }
+  int64_t train_group() const { return execution_.train_group; }
+
+  void Match() { matcher_->Match(parameters_, batch_); }
+  void Train() {
+    const auto indices = First(execution_.train_group);
+    trainer_->TrainStep(Source(indices.size()), indices, step_, {}, &state_)
+        .IgnoreError();
+  }
+  void Test() {
+    Logits(*network_, state_.parameters, state_.buffers,
+           Source(execution_.forward_group), execution_, &alone_)
+        .IgnoreError();
+  }
+
+ private:
+  static std::vector<int64_t> First(int64_t count) {
+    std::vector<int64_t> indices(count);
+    std::iota(indices.begin(), indices.end(), 0);
+    return indices;
+  }
+  const TensorSource& Source(int64_t count) {
+    if (source_ == nullptr || source_->size() != count) {
+      source_ = std::make_unique<TensorSource>(Noise(count),
+                                               std::vector<int64_t>(count, 3));
+    }
+    return *source_;
+  }
+
+  const ImageShape shape_;
+  const RandomStream stream_{1, "bench"};
+  ExecutionSpec execution_;
+  SingleProcessCollective alone_;
+  std::unique_ptr<Network> network_;
+  std::unique_ptr<Trainer> trainer_;
+  TrainingState state_;
+  StepOptions step_;
+  std::unique_ptr<GradientMatcher> matcher_;
+  AugmentationDraw draw_;
+  at::Tensor parameters_;
+  ClassBatch batch_;
+  std::unique_ptr<TensorSource> source_;
+};
+
+using Augment = at::Tensor (*)(const at::Tensor&, const AugmentationDraw&);
+
+// Of 64 real images, and of 40 synthetic ones with the gradient of their
+// pixels.
+void AugmentClass(Augment augment, const AugmentationDraw& draw,
+                  const at::Tensor& real, const at::Tensor& synthetic,
+                  const at::Tensor& gradient) {
+  augment(real, draw);
+  const at::Tensor leaf = synthetic.detach().requires_grad_();
+  torch::autograd::grad({augment(leaf, draw)}, {leaf}, {gradient});
+}
+
+void CompareAugmentation(Slices* slices, int repeats) {
+  const Augment one = &ApplyAugmentation, chain = &OperatorChain::Apply;
+  const auto row = [&](const char* name, double slice, const auto& call) {
+    const double before = Least([&] { call(chain); }, repeats);
+    const double after = Least([&] { call(one); }, repeats);
+    std::printf("%8.3f ms as a chain, %7.3f ms as one, %s", before, after,
+                name);
+    if (slice > 0) {
+      std::printf(", %.2f %% of %.1f ms", 100 * after / slice, slice);
+    }
+    std::printf("\n");
+  };
+  std::printf("\n");
+  const AugmentationDraw shared = slices->Shared();
+  const at::Tensor real = slices->Noise(64), synthetic = slices->Noise(40);
+  const at::Tensor gradient =
+      slices->Noise(40).contiguous(at::MemoryFormat::ChannelsLast);
+  row("match", Least([&] { slices->Match(); }, repeats), [&](Augment augment) {
+    AugmentClass(augment, shared, real, synthetic, gradient);
+  });
+  const at::Tensor images = slices->Noise(slices->train_group());
+  const double train = Least([&] { slices->Train(); }, repeats);
+  const AugmentationDraw each = slices->Each(slices->training_augmentation());
+  row("train", train, [&](Augment augment) { augment(images, each); });
+  for (const auto& [operation, name] :
+       {std::pair(Augmentation::kScale, "train with scale"),
+        std::pair(Augmentation::kRotate, "train with rotate")}) {
+    const AugmentationDraw draw =
+        slices->Each({AugmentationFlavour::kDsa, {operation}});
+    row(name, train, [&](Augment augment) { augment(images, draw); });
+  }
+}
+
 int Main(int argc, char** argv) {
   std::string what = "match";
   int channels = 1, group = 0, repeats = 7;
   size_t rows = 25;
   CLI::App app("Profiles a hot loop of one rank");
-  app.add_option("what", what, "match, train or test")
-      ->check(CLI::IsMember({"match", "train", "test"}));
+  app.add_option("what", what, "match, train, test or augment")
+      ->check(CLI::IsMember({"match", "train", "test", "augment"}));
   app.add_option("--channels", channels, "1: 28x28, 3: 32x32")
       ->check(CLI::IsMember({1, 3}));
   app.add_option("--group", group, "Images of a group")
@@ -155,62 +299,15 @@ int Main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   InitEngine();
   std::printf("%s, %s, ", NumericsClass().c_str(), what.c_str());
-
-  const int side = channels == 1 ? 28 : 32;
-  const ImageShape shape = {channels, side, side};
-  NetworkSpec spec;
-  spec.width = 128;
-  const auto network = *MakeNetwork(spec, shape, 10);
-  const RandomStream stream(1, "bench");
-  ExecutionSpec execution;
-  if (group > 0) execution.train_group = execution.forward_group = group;
-  SingleProcessCollective alone;
-  const auto images = [&](int64_t count) {
-    return at::randn({count, channels, side, side}, at::kFloat);
-  };
-
-  if (what == "match") {
-    GradientMatcher::Options options;
-    options.distance = Distance::kL1;
-    options.formation = MultiFormation(2);
-    options.normalization.mean.assign(channels, 0.5);
-    options.normalization.std.assign(channels, 0.3);
-    const GradientMatcher matcher(network.get(), options);
-    const AugmentationOptions augmentation = {
-        AugmentationFlavour::kIdc,
-        {Augmentation::kColor, Augmentation::kCrop, Augmentation::kCutout}};
-    const AugmentationDraw draw =
-        DrawSharedAugmentation(augmentation, stream, 0, 0, 0, shape);
-    const at::Tensor parameters = network->Initialize(stream);
-    ClassBatch batch;
-    batch.real = images(64);
-    batch.stored = at::rand({10, channels, side, side}, at::kFloat);
-    batch.augmentation = &draw;
-    Report([&] { matcher.Match(parameters, batch); }, repeats, rows);
-    return 0;
-  }
-  std::vector<int64_t> indices(what == "train" ? execution.train_group
-                                               : execution.forward_group);
-  std::iota(indices.begin(), indices.end(), 0);
-  const TensorSource source(images(indices.size()),
-                            std::vector<int64_t>(indices.size(), 3));
-  Trainer trainer(network.get(), execution, 0, "bench", &alone);
-  TrainingState state = trainer.Start();
-  StepOptions step;
-  step.augmentation = {AugmentationFlavour::kIdc,
-                       {Augmentation::kColor, Augmentation::kCrop}};
-  if (what == "train") {
-    Report(
-        [&] {
-          trainer.TrainStep(source, indices, step, {}, &state).IgnoreError();
-        },
-        repeats, rows);
+  Slices slices(channels, group);
+  if (what == "augment") {
+    CompareAugmentation(&slices, repeats);
   } else {
     Report(
         [&] {
-          Logits(*network, state.parameters, state.buffers, source, execution,
-                 &alone)
-              .IgnoreError();
+          if (what == "match") slices.Match();
+          if (what == "train") slices.Train();
+          if (what == "test") slices.Test();
         },
         repeats, rows);
   }

@@ -306,24 +306,5 @@ TEST(RecordedOnDevice, StudentStepsThereAndBack) {
   });
 }
 
-TEST(AugmentationOnDevice, AgreesWithTheHost) {
-  Gpu();
-  at::manual_seed(4);
-  const at::Tensor images = at::randn({5, 3, 16, 16}, at::kDouble);
-  for (Augmentation operation : kEvery) {
-    const AugmentationOptions options = {AugmentationFlavour::kDsa,
-                                         {operation}};
-    const RandomStream stream(1, "test");
-    for (const AugmentationDraw& draw :
-         {DrawSharedAugmentation(options, stream, 1, 2, 3, {3, 16, 16}),
-          DrawAugmentation(options, stream, 1, 2, 5, {3, 16, 16})}) {
-      const at::Tensor host = ApplyAugmentation(images, draw);
-      const at::Tensor device =
-          ApplyAugmentation(images.to(kGpu), draw, draw.Parameters().to(kGpu));
-      EXPECT_TRUE(at::allclose(device.cpu(), host, 1e-9, 1e-9));
-    }
-  }
-}
-
 }  // namespace
 }  // namespace dasm

@@ -1,5 +1,6 @@
-// The engine's own operators on CUDA: worker/engine/network/norm_relu_pool.h
-// and worker/engine/device/device_ops.h define what they compute.
+// The engine's own operators on CUDA: worker/engine/network/norm_relu_pool.h,
+// worker/engine/augmentation/augment_images.h and
+// worker/engine/device/device_ops.h define what they compute.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -10,6 +11,7 @@
 #include <tuple>
 
 #include "worker/cuda/kernels.h"
+#include "worker/engine/augmentation/augment_call.h"
 
 namespace dasm {
 namespace {
@@ -161,6 +163,32 @@ at::Tensor GatherBytes(const at::Tensor& bytes, const at::Tensor& tables,
   return images;
 }
 
+at::Tensor Augment(const at::Tensor& images, const at::Tensor& parameters,
+                   int64_t plan) {
+  const c10::cuda::CUDAGuard guard(images.device());
+  const at::Tensor augmented = EmptyAugmented(images);
+  AT_DISPATCH_FLOATING_TYPES(images.scalar_type(), "augment", [&] {
+    CheckLaunch(LaunchAugment(AugmentCallOf<scalar_t>(images, parameters, plan,
+                                                      augmented),
+                              Stream()),
+                "augment");
+  });
+  return augmented;
+}
+
+at::Tensor AugmentAdjoint(const at::Tensor& gradient,
+                          const at::Tensor& parameters, int64_t plan) {
+  const c10::cuda::CUDAGuard guard(gradient.device());
+  const at::Tensor pictures = EmptyPictures(gradient);
+  AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "augment_adjoint", [&] {
+    CheckLaunch(LaunchAugmentAdjoint(AugmentCallOf<scalar_t>(
+                                         gradient, parameters, plan, pictures),
+                                     Stream()),
+                "augment_adjoint");
+  });
+  return pictures;
+}
+
 }  // namespace
 
 TORCH_LIBRARY_IMPL(dasm, CUDA, library) {
@@ -168,6 +196,8 @@ TORCH_LIBRARY_IMPL(dasm, CUDA, library) {
   library.impl("norm_relu_pool_backward", NormReluPoolBackward);
   library.impl("norm_relu_pool_double_backward", NormReluPoolDoubleBackward);
   library.impl("gather_bytes", GatherBytes);
+  library.impl("augment", Augment);
+  library.impl("augment_adjoint", AugmentAdjoint);
 }
 
 }  // namespace dasm

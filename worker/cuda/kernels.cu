@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "worker/cuda/augmentation_image.h"
 #include "worker/cuda/kernels.h"
 #include "worker/cuda/shard_row_math.h"
 
@@ -114,6 +115,49 @@ int LaunchPlanes(const Call& call, void* stream) {
   return cudaGetLastError();
 }
 
+// A block that shares an image.
+template <typename T>
+struct ImageTeam {
+  int lane;
+  static constexpr int lanes = kThreads;
+  T* shared;  // [kThreads]
+  __device__ T Sum(T value) const {
+    shared[lane] = value;
+    // Neighbours at half the distance each time, in one order.
+    for (int half = kThreads / 2; half > 0; half /= 2) {
+      __syncthreads();
+      if (lane < half) shared[lane] += shared[lane + half];
+    }
+    __syncthreads();
+    return shared[0];
+  }
+};
+
+template <typename T, int kSide, bool kAdjoint>
+__global__ void __launch_bounds__(kThreads) AugmentKernel(AugmentCall<T> call) {
+  __shared__ T shared[kThreads];
+  const ImageTeam<T> team = {static_cast<int>(threadIdx.x), shared};
+  const int image = static_cast<int>(blockIdx.x);
+  if constexpr (kAdjoint) {
+    AugmentGradient<kSide>(call, team, image);
+  } else {
+    AugmentImage<kSide>(call, team, image);
+  }
+}
+
+template <bool kAdjoint, typename T>
+int LaunchAugmentKernel(const AugmentCall<T>& call, void* stream) {
+  if (call.images == 0) return 0;
+  if (call.Samples()) {
+    AugmentKernel<T, 2, kAdjoint>
+        <<<call.images, kThreads, 0, StreamOf(stream)>>>(call);
+  } else {
+    AugmentKernel<T, 1, kAdjoint>
+        <<<call.images, kThreads, 0, StreamOf(stream)>>>(call);
+  }
+  return cudaGetLastError();
+}
+
 }  // namespace
 
 int LaunchPack(const float* rows, float* packed, int64_t shards, int64_t ranks,
@@ -160,6 +204,15 @@ int LaunchGatherBytes(const uint8_t* bytes, const float* tables,
 }
 
 template <typename T>
+int LaunchAugment(const AugmentCall<T>& call, void* stream) {
+  return LaunchAugmentKernel<false>(call, stream);
+}
+template <typename T>
+int LaunchAugmentAdjoint(const AugmentCall<T>& call, void* stream) {
+  return LaunchAugmentKernel<true>(call, stream);
+}
+
+template <typename T>
 int Launch(const PlaneForward<T>& call, void* stream) {
   return LaunchPlanes<T>(call, stream);
 }
@@ -172,6 +225,10 @@ int Launch(const PlaneDoubleBackward<T>& call, void* stream) {
   return LaunchPlanes<T>(call, stream);
 }
 
+template int LaunchAugment(const AugmentCall<float>&, void*);
+template int LaunchAugment(const AugmentCall<double>&, void*);
+template int LaunchAugmentAdjoint(const AugmentCall<float>&, void*);
+template int LaunchAugmentAdjoint(const AugmentCall<double>&, void*);
 template int Launch(const PlaneForward<float>&, void*);
 template int Launch(const PlaneForward<double>&, void*);
 template int Launch(const PlaneBackward<float>&, void*);

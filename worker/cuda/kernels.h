@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "worker/cuda/norm_relu_pool_plane.h"
+#include "worker/engine/augmentation/augmentation_pixels.h"
 
 namespace dasm {
 
@@ -25,6 +26,11 @@ int LaunchSumOwned(const float* rows, float* sum, int64_t shards, int64_t ranks,
 int LaunchGatherBytes(const uint8_t* bytes, const float* tables,
                       const int64_t* indices, int64_t count, int64_t channels,
                       int64_t plane, float* images, void* stream);
+
+template <typename T>
+int LaunchAugment(const AugmentCall<T>& call, void* stream);
+template <typename T>
+int LaunchAugmentAdjoint(const AugmentCall<T>& call, void* stream);
 
 template <typename T>
 int Launch(const PlaneForward<T>& call, void* stream);

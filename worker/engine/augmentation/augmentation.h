@@ -10,8 +10,9 @@
 // of an image depend on its position in the batch only: a part of a batch
 // augmented alone gives the bits it has in the whole.
 //
-// Shapes: images [N, C, H, W], normalised, any floating dtype and device; what
-//   comes from outside the picture is 0, the mean colour.
+// Shapes: images [N, C, H, W], normalised, float or double, any device and
+//   memory format; what comes from outside the picture is 0, the mean colour.
+//   Augmented images are channels-last, their gradient is dense [N, C, H, W].
 #ifndef DASM_WORKER_ENGINE_AUGMENTATION_AUGMENTATION_H_
 #define DASM_WORKER_ENGINE_AUGMENTATION_AUGMENTATION_H_
 
@@ -41,7 +42,8 @@ struct AugmentationOptions {
 
 // Which operators augment a batch.
 struct AugmentationPlan {
-  // Applied in this order.
+  // Applied in this order: flip, color, one of {crop, scale, rotate}, cutout,
+  // as many of them as there are.
   std::vector<Augmentation> operations;
   bool align_corners = false;
 
@@ -60,7 +62,8 @@ struct AugmentationDraw : AugmentationPlan {
   at::Tensor shift_x;     // int64
   at::Tensor cutout_y;    // int64, centre row of the square
   at::Tensor cutout_x;    // int64
-  at::Tensor scale_y;     // factor of the sampling coordinates, [1/1.2, 1.2)
+  at::Tensor scale_y;     // factor of the sampling coordinates, [1/1.2, 1.2);
+                          // not 0
   at::Tensor scale_x;
   at::Tensor angle;  // radians, +-15 degrees
 
@@ -84,12 +87,12 @@ AugmentationDraw DrawSharedAugmentation(const AugmentationOptions& options,
                                         uint32_t b, uint32_t c,
                                         ImageShape shape);
 
-// Pure; differentiable w.r.t. `images` (scale and rotate once, the rest any
-// number of times). `draw.size()` is 1 or images.size(0).
+// Pure, one operator (augment_images.h); differentiable w.r.t. `images` any
+// number of times. `draw.size()` is 1 or images.size(0).
 at::Tensor ApplyAugmentation(const at::Tensor& images,
                              const AugmentationDraw& draw);
-// The same with the Parameters() of a draw, or some columns of them. Where they
-// lie on a device, so does all that is computed.
+// The same with the Parameters() of a draw, or some columns of them, on the
+// device of `images`.
 at::Tensor ApplyAugmentation(const at::Tensor& images,
                              const AugmentationPlan& plan,
                              const at::Tensor& parameters);

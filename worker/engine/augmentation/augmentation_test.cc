@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "worker/engine/augmentation/operator_chain_for_tests.h"
 #include "worker/engine/network/finite_differences.h"
 
 namespace dasm {
@@ -250,24 +251,111 @@ TEST_P(AffineAugmentation, SamplesTheTransformedGrid) {
 
 INSTANTIATE_TEST_SUITE_P(Corners, AffineAugmentation, ::testing::Bool());
 
+// Draws of every operation, alone and in the order of IDC, whose geometric
+// operation is crop, scale and rotate in turn.
+std::vector<AugmentationDraw> DrawEverything(int64_t batch, ImageShape shape,
+                                             bool align_corners = false) {
+  std::vector<AugmentationDraw> draws;
+  const RandomStream stream(4, "test");
+  for (const Augmentation a : kEvery) {
+    draws.push_back(
+        DrawAugmentation({AugmentationFlavour::kDsa, {a}, align_corners},
+                         stream, 0, 0, batch, shape));
+  }
+  for (const Augmentation a : {kCrop, kScale, kRotate}) {
+    const AugmentationOptions options = {
+        AugmentationFlavour::kIdc, {kFlip, kColor, a, kCutout}, align_corners};
+    draws.push_back(DrawAugmentation(options, stream, 1, 0, batch, shape));
+    draws.push_back(DrawSharedAugmentation(options, stream, 2, 0, 0, shape));
+  }
+  return draws;
+}
+
 TEST(Augmentation, PartOfABatchHasTheBitsItHasInTheWhole) {
   for (const ImageShape shape :
        {ImageShape{3, 32, 32}, ImageShape{1, 28, 28}}) {
     const at::Tensor images = Images(20, shape).to(at::kFloat);
-    for (Augmentation operation : kEvery) {
-      const AugmentationDraw draw = DrawOne(operation, 20, shape);
-      const at::Tensor whole = ApplyAugmentation(images, draw);
+    for (const AugmentationDraw& draw : DrawEverything(20, shape)) {
+      const at::Tensor leaf = images.detach().clone().requires_grad_();
+      const at::Tensor whole = ApplyAugmentation(leaf, draw);
+      const at::Tensor gradient =
+          torch::autograd::grad({whole.pow(2).sum()}, {leaf})[0];
       for (const std::vector<int64_t>& part :
            {std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7}, {8, 9, 10}, {19}}) {
+        const auto count = static_cast<int64_t>(part.size());
         const at::Tensor chosen =
-            images.narrow(0, part.front(), part.size()).clone();
-        EXPECT_TRUE(ApplyAugmentation(chosen, draw.Select(part))
-                        .equal(whole.narrow(0, part.front(), part.size())))
-            << "operation " << static_cast<int>(operation) << ", "
-            << part.size() << " images from " << part.front();
+            images.narrow(0, part.front(), count).clone().requires_grad_();
+        const at::Tensor augmented =
+            ApplyAugmentation(chosen, draw.Select(part));
+        EXPECT_TRUE(augmented.equal(whole.narrow(0, part.front(), count)))
+            << draw.Key() << ", " << count << " images from " << part.front();
+        EXPECT_TRUE(
+            torch::autograd::grad({augmented.pow(2).sum()}, {chosen})[0].equal(
+                gradient.narrow(0, part.front(), count)))
+            << draw.Key();
       }
     }
   }
+}
+
+TEST(Augmentation, MemoryFormatIsWithoutEffect) {
+  const ImageShape shape = {3, 9, 6};
+  const at::Tensor images = Images(4, shape).to(at::kFloat);
+  for (const AugmentationDraw& draw : DrawEverything(4, shape)) {
+    const at::Tensor expected = ApplyAugmentation(images, draw);
+    EXPECT_TRUE(expected.is_contiguous(at::MemoryFormat::ChannelsLast));
+    for (const at::Tensor& same :
+         {images.contiguous(at::MemoryFormat::ChannelsLast),
+          images.permute({3, 2, 1, 0}).contiguous().permute({3, 2, 1, 0})}) {
+      EXPECT_TRUE(ApplyAugmentation(same, draw).equal(expected)) << draw.Key();
+    }
+  }
+}
+
+class OneOperator : public ::testing::TestWithParam<bool> {};
+
+TEST_P(OneOperator, IsTheChainOfItsOperationsWithItsGradient) {
+  for (const ImageShape shape : {kShape, ImageShape{1, 9, 6},
+                                 ImageShape{2, 8, 12}, ImageShape{1, 1, 5}}) {
+    const at::Tensor images = Images(3, shape);
+    const at::Tensor weights = TestTensor(images.sizes(), 0.8);
+    for (const AugmentationDraw& draw : DrawEverything(3, shape, GetParam())) {
+      const auto both = [&](const auto& apply, at::ScalarType type) {
+        const at::Tensor leaf = images.to(type, false, true).requires_grad_();
+        const at::Tensor augmented = apply(leaf, draw);
+        return at::cat(
+            {augmented.detach(),
+             torch::autograd::grad({(augmented * weights.to(type)).sum()},
+                                   {leaf})[0]});
+      };
+      const auto one = [](const at::Tensor& x, const AugmentationDraw& d) {
+        return ApplyAugmentation(x, d);
+      };
+      const at::Tensor expected = both(&OperatorChain::Apply, at::kDouble);
+      EXPECT_TRUE(both(one, at::kDouble).allclose(expected, 1e-11, 1e-11))
+          << draw.Key() << " of " << images.sizes();
+      EXPECT_TRUE(
+          both(one, at::kFloat).to(at::kDouble).allclose(expected, 2e-5, 2e-5))
+          << draw.Key() << " of " << images.sizes();
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Corners, OneOperator, ::testing::Bool());
+
+TEST(Augmentation, RefusesOperationsInAnotherOrder) {
+  const at::Tensor images = Images(2);
+  AugmentationDraw draw = DrawOne(kColor, 2);
+  for (const std::vector<Augmentation>& operations :
+       std::vector<std::vector<Augmentation>>{
+           {kColor, kFlip}, {kCrop, kScale}, {kCutout, kCutout}}) {
+    draw.operations = operations;
+    EXPECT_THROW(ApplyAugmentation(images, draw), c10::Error);
+  }
+}
+
+TEST(Augmentation, RefusesADrawOfAnotherNumberOfImages) {
+  EXPECT_THROW(ApplyAugmentation(Images(3), DrawOne(kCrop, 2)), c10::Error);
 }
 
 TEST(Augmentation, PositionAloneDecidesAnImagesParameters) {
@@ -340,8 +428,6 @@ TEST_P(AugmentationGradient, MatchesFiniteDifferences) {
       return ApplyAugmentation(x, draw).pow(3).sum();
     };
     EXPECT_LT(GradientError(cube, images), 1e-7);
-    // The sampler of scale and rotate has a first derivative only.
-    if (GetParam() == kScale || GetParam() == kRotate) continue;
     EXPECT_LT(GradientError(DirectionalDerivative(
                                 [&](const at::Tensor& x, const at::Tensor& y) {
                                   return cube(x * y);
@@ -354,6 +440,27 @@ TEST_P(AugmentationGradient, MatchesFiniteDifferences) {
 
 INSTANTIATE_TEST_SUITE_P(EveryOperation, AugmentationGradient,
                          ::testing::ValuesIn(kEvery));
+
+// The third derivative of f(x) = sum A(x)^4 at x along v, twice, is
+// L^T (24 A(x) (L v)^2), where L is A without its constant.
+TEST(Augmentation, HasAThirdDerivative) {
+  const at::Tensor v = TestTensor({3, 3, 8, 8}, 0.3);
+  for (const AugmentationDraw& draw : DrawEverything(3, kShape)) {
+    const at::Tensor x = Images(3).requires_grad_();
+    const at::Tensor augmented = ApplyAugmentation(x, draw);
+    at::Tensor derivative =
+        torch::autograd::grad({augmented.pow(4).sum()}, {x}, {}, true, true)[0];
+    for (int again = 0; again < 2; ++again) {
+      derivative = torch::autograd::grad({(derivative * v).sum()}, {x}, {},
+                                         true, /*create_graph=*/true)[0];
+    }
+    const at::Tensor moved =
+        ApplyAugmentation(x.detach() + v, draw) - augmented.detach();
+    const at::Tensor expected = torch::autograd::grad(
+        {augmented}, {x}, {24 * augmented.detach() * moved.pow(2)})[0];
+    EXPECT_TRUE(derivative.allclose(expected, 1e-10, 1e-10)) << draw.Key();
+  }
+}
 
 }  // namespace
 }  // namespace dasm

@@ -1,4 +1,4 @@
-// Bilinear sampling that may be differentiated on a device. Torch's own is
+// Bilinear resizing that may be differentiated on a device. Torch's own is
 // taken on the CPU; on a device its derivatives add with atomics and are an
 // error where deterministic algorithms are asked for, as the engine does. There
 // the same is made of gathers, whose derivatives have an order.
@@ -17,16 +17,9 @@ namespace dasm {
 // As at::upsample_bilinear2d without aligned corners.
 at::Tensor ResizeBilinear(const at::Tensor& images, int64_t height,
                           int64_t width);
-// As at::grid_sampler, bilinear with zeros outside; `grid` [N, h, w, 2] of
-// (x, y), not differentiable.
-at::Tensor SampleBilinear(const at::Tensor& images, const at::Tensor& grid,
-                          bool align_corners);
-
-// What both are on a device.
+// What it is on a device.
 at::Tensor ResizeByGathers(const at::Tensor& images, int64_t height,
                            int64_t width);
-at::Tensor SampleByGathers(const at::Tensor& images, const at::Tensor& grid,
-                           bool align_corners);
 
 }  // namespace dasm
 

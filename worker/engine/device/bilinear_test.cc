@@ -42,29 +42,5 @@ TEST(ResizeBilinear, ByGathersIsTorchsOwn) {
   EXPECT_TRUE(ResizeByGathers(one, 2, 3).allclose(one.expand({1, 1, 2, 3})));
 }
 
-TEST(SampleBilinear, ByGathersIsTorchsOwnAndZeroOutside) {
-  at::manual_seed(2);
-  const at::Tensor images = at::randn({2, 3, 6, 5}, at::kDouble);
-  // Some of it outside of the picture, and some far outside.
-  const at::Tensor grid = 3 * at::rand({2, 7, 4, 2}, at::kDouble) - 1.5;
-  grid[0][0].fill_(40);
-  for (bool align_corners : {false, true}) {
-    ExpectSame(
-        images,
-        [&](const at::Tensor& x) {
-          return SampleBilinear(x, grid, align_corners);
-        },
-        [&](const at::Tensor& x) {
-          return SampleByGathers(x, grid, align_corners);
-        });
-    EXPECT_EQ(SampleByGathers(images, grid, align_corners)[0]
-                  .select(1, 0)
-                  .abs()
-                  .max()
-                  .item<double>(),
-              0);
-  }
-}
-
 }  // namespace
 }  // namespace dasm

@@ -1,6 +1,6 @@
 // Operators of torch's dispatcher that a device's plug-in implements for its
-// tensors, beside those of norm_relu_pool.h. Defined here, with the host's
-// implementation.
+// tensors, beside those of norm_relu_pool.h and augment_images.h. Defined here,
+// with the host's implementation.
 #ifndef DASM_WORKER_ENGINE_DEVICE_DEVICE_OPS_H_
 #define DASM_WORKER_ENGINE_DEVICE_DEVICE_OPS_H_
 

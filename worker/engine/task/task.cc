@@ -39,7 +39,7 @@ namespace {
 
 // Of our own arithmetic: raised whenever a change of the engine changes the
 // bits of a result.
-constexpr int kNumericsVersion = 3;
+constexpr int kNumericsVersion = 4;
 
 absl::StatusOr<TaskOutcome> NotTheEngines(std::string_view kind) {
   return absl::InvalidArgumentError(absl::StrCat(
