@@ -5,34 +5,56 @@
 namespace dasm {
 namespace {
 
-// Taps as distances from an image's first element, and the sum of their
-// weights.
+// The taps of all pixels of the result, by rows: how far they are from an
+// image's first element, and what the weights of each pixel come to.
 template <typename T, int kSide>
-struct TableEntry {
-  int64_t at[kSide * kSide];
-  T weight[kSide * kSide];
-  T sum;
-};
+class TapTable {
+ public:
+  static constexpr int kTaps = kSide * kSide;
 
-// The taps of each pixel of the result, by rows, in a picture whose rows and
-// columns are so far apart.
-template <typename T, int kSide>
-void FillTable(const ImageMap<T>& map, int64_t row, int64_t column,
-               std::vector<TableEntry<T, kSide>>* table) {
-  TableEntry<T, kSide>* entry = table->data();
-  for (int y = 0; y < map.height; ++y) {
-    for (int x = 0; x < map.width; ++x, ++entry) {
-      const Taps<T, kSide> taps = TapsOf<kSide>(map, y, x);
-      entry->sum = 0;
-      for (int k = 0; k < kSide * kSide; ++k) {
-        entry->at[k] =
-            taps.row[k / kSide] * row + taps.column[k % kSide] * column;
-        entry->weight[k] = taps.weight[k];
-        entry->sum += taps.weight[k];
+  explicit TapTable(const AugmentCall<T>& call)
+      : width_(call.width),
+        at_(static_cast<size_t>(call.height) * call.width * kTaps),
+        weight_(at_.size()),
+        sum_(static_cast<size_t>(call.height) * call.width) {}
+
+  // Of a picture whose rows and columns are so far apart.
+  void Fill(const ImageMap<T>& map, int row, int column) {
+    for (int y = 0; y < map.height; ++y) {
+      int* at = at_.data() + static_cast<size_t>(y) * width_ * kTaps;
+      T* weight = weight_.data() + static_cast<size_t>(y) * width_ * kTaps;
+      T* sum = sum_.data() + static_cast<size_t>(y) * width_;
+      for (int x = 0; x < width_; ++x) {
+        const Taps<T, kSide> taps = TapsOf<kSide>(map, y, x);
+        T of_pixel = 0;
+        for (int k = 0; k < kTaps; ++k) {
+          at[k * width_ + x] =
+              taps.row[k / kSide] * row + taps.column[k % kSide] * column;
+          weight[k * width_ + x] = taps.weight[k];
+          of_pixel += taps.weight[k];
+        }
+        sum[x] = of_pixel;
       }
     }
   }
-}
+
+  // Tap k of pixel x of the row is [k width + x].
+  const int* At(int y) const {
+    return at_.data() + static_cast<size_t>(y) * width_ * kTaps;
+  }
+  const T* Weight(int y) const {
+    return weight_.data() + static_cast<size_t>(y) * width_ * kTaps;
+  }
+  const T* Sum(int y) const {
+    return sum_.data() + static_cast<size_t>(y) * width_;
+  }
+
+ private:
+  const int width_;
+  std::vector<int> at_;
+  std::vector<T> weight_;
+  std::vector<T> sum_;
+};
 
 // Of all channels and pixels of an image. Eight partial sums: one alone would
 // wait for each addition.
@@ -58,17 +80,19 @@ T ImageMean(const AugmentCall<T>& call, const T* image, int64_t channel,
 
 template <typename T, int kSide>
 void AugmentImages(const AugmentCall<T>& call) {
-  std::vector<TableEntry<T, kSide>> table(static_cast<size_t>(call.height) *
-                                          call.width);
-  std::vector<T> sampled(call.channels);
+  constexpr int kTaps = kSide * kSide;
+  TapTable<T, kSide> table(call);
   const Pixels<const T> in = call.from;
   const Pixels<T> out = call.to;
-  const int channels = call.channels;
+  const int channels = call.channels, width = call.width;
   const T share = T(1) / static_cast<T>(channels);
+  // Of a row: sampled channels, and what they have in common.
+  std::vector<T> sampled(static_cast<size_t>(channels) * width);
+  std::vector<T> common(width);
   for (int i = 0; i < call.images; ++i) {
     const ImageMap<T> map = MapOf(call, i);
     if (i == 0 || call.parameter_image != 0) {
-      FillTable(map, in.row, in.column, &table);
+      table.Fill(map, static_cast<int>(in.row), static_cast<int>(in.column));
     }
     const T* from = in.data + i * in.image;
     const T constant =
@@ -76,30 +100,37 @@ void AugmentImages(const AugmentCall<T>& call) {
             ? map.image * ImageMean(call, from, in.channel, in.row, in.column) +
                   map.added
             : T(0);
-    const TableEntry<T, kSide>* entry = table.data();
     for (int y = 0; y < call.height; ++y) {
-      T* to = out.data + i * out.image + y * out.row;
-      for (int x = 0; x < call.width; ++x, ++entry, to += out.column) {
-        const auto sample = [&](int c) {
-          const T* plane = from + c * in.channel;
-          T value = entry->weight[0] * plane[entry->at[0]];
-          for (int k = 1; k < kSide * kSide; ++k) {
-            value += entry->weight[k] * plane[entry->at[k]];
+      const int* at = table.At(y);
+      const T* weight = table.Weight(y);
+      for (int c = 0; c < channels; ++c) {
+        const T* plane = from + c * in.channel;
+        T* row = sampled.data() + static_cast<size_t>(c) * width;
+        for (int x = 0; x < width; ++x) {
+          T value = weight[x] * plane[at[x]];
+          for (int k = 1; k < kTaps; ++k) {
+            value += weight[k * width + x] * plane[at[k * width + x]];
           }
-          return value;
-        };
-        if (!map.colored) {
-          for (int c = 0; c < channels; ++c) to[c * out.channel] = sample(c);
-          continue;
+          row[x] = value;
         }
-        T sum = 0;
-        for (int c = 0; c < channels; ++c) {
-          sampled[c] = sample(c);
-          sum += sampled[c];
+      }
+      if (map.colored) {
+        const T* sum = table.Sum(y);
+        for (int x = 0; x < width; ++x) {
+          T whole = 0;
+          for (int c = 0; c < channels; ++c) whole += sampled[c * width + x];
+          common[x] = map.pixel * (whole * share) + sum[x] * constant;
         }
-        const T common = map.pixel * (sum * share) + entry->sum * constant;
         for (int c = 0; c < channels; ++c) {
-          to[c * out.channel] = map.own * sampled[c] + common;
+          T* row = sampled.data() + static_cast<size_t>(c) * width;
+          for (int x = 0; x < width; ++x) row[x] = map.own * row[x] + common[x];
+        }
+      }
+      T* to = out.data + i * out.image + y * out.row;
+      for (int c = 0; c < channels; ++c) {
+        const T* row = sampled.data() + static_cast<size_t>(c) * width;
+        for (int x = 0; x < width; ++x) {
+          to[c * out.channel + x * out.column] = row[x];
         }
       }
     }
@@ -110,33 +141,32 @@ void AugmentImages(const AugmentCall<T>& call) {
 // thread alone may do so, and each of those sums in the order of its readers.
 template <typename T, int kSide>
 void AugmentGradients(const AugmentCall<T>& call) {
-  std::vector<TableEntry<T, kSide>> table(static_cast<size_t>(call.height) *
-                                          call.width);
+  constexpr int kTaps = kSide * kSide;
+  TapTable<T, kSide> table(call);
   const Pixels<const T> in = call.from;
   const Pixels<T> out = call.to;
-  const int channels = call.channels;
+  const int channels = call.channels, width = call.width;
   const T share = T(1) / static_cast<T>(channels);
-  const auto for_each_pixel = [&](T* image, const auto& visit) {
-    for (int y = 0; y < call.height; ++y) {
-      T* pixel = image + y * out.row;
-      for (int x = 0; x < call.width; ++x, pixel += out.column) visit(pixel);
-    }
-  };
+  std::vector<T> common(width);
   for (int i = 0; i < call.images; ++i) {
     const ImageMap<T> map = MapOf(call, i);
     if (i == 0 || call.parameter_image != 0) {
-      FillTable(map, out.row, out.column, &table);
+      table.Fill(map, static_cast<int>(out.row), static_cast<int>(out.column));
     }
     T* image = out.data + i * out.image;
     for (int c = 0; c < channels; ++c) {
       T* plane = image + c * out.channel;
-      for_each_pixel(plane, [](T* pixel) { *pixel = 0; });
-      const TableEntry<T, kSide>* entry = table.data();
+      for (int y = 0; y < call.height; ++y) {
+        for (int x = 0; x < width; ++x) plane[y * out.row + x * out.column] = 0;
+      }
       for (int y = 0; y < call.height; ++y) {
         const T* from = in.data + i * in.image + c * in.channel + y * in.row;
-        for (int x = 0; x < call.width; ++x, ++entry, from += in.column) {
-          for (int k = 0; k < kSide * kSide; ++k) {
-            plane[entry->at[k]] += entry->weight[k] * *from;
+        const int* at = table.At(y);
+        const T* weight = table.Weight(y);
+        for (int x = 0; x < width; ++x) {
+          const T gradient = from[x * in.column];
+          for (int k = 0; k < kTaps; ++k) {
+            plane[at[k * width + x]] += weight[k * width + x] * gradient;
           }
         }
       }
@@ -144,15 +174,22 @@ void AugmentGradients(const AugmentCall<T>& call) {
     if (!map.colored) continue;
     const T constant =
         map.image * ImageMean(call, image, out.channel, out.row, out.column);
-    for_each_pixel(image, [&](T* pixel) {
-      T sum = 0;
-      for (int c = 0; c < channels; ++c) sum += pixel[c * out.channel];
-      const T common = map.pixel * (sum * share) + constant;
-      for (int c = 0; c < channels; ++c) {
-        T& value = pixel[c * out.channel];
-        value = map.own * value + common;
+    for (int y = 0; y < call.height; ++y) {
+      T* row = image + y * out.row;
+      for (int x = 0; x < width; ++x) {
+        T whole = 0;
+        for (int c = 0; c < channels; ++c) {
+          whole += row[c * out.channel + x * out.column];
+        }
+        common[x] = map.pixel * (whole * share) + constant;
       }
-    });
+      for (int c = 0; c < channels; ++c) {
+        for (int x = 0; x < width; ++x) {
+          T& value = row[c * out.channel + x * out.column];
+          value = map.own * value + common[x];
+        }
+      }
+    }
   }
 }
 

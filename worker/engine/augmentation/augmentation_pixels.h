@@ -138,7 +138,7 @@ struct ImageMap {
   int top = 0, bottom = 0, left = 0, right = 0;
 
   DASM_PIXEL bool CutOut(int y, int x) const {
-    return y >= top && y < bottom && x >= left && x < right;
+    return (y >= top) & (y < bottom) & (x >= left) & (x < right);
   }
   DASM_PIXEL int Mirrored(int x) const { return mirrored ? width - 1 - x : x; }
   // Where (y, x) looks at.
@@ -230,45 +230,46 @@ struct Taps {
 };
 
 DASM_PIXEL int Clamped(int at, int side) {
-  return at < 0 ? 0 : at < side ? at : side - 1;
+  const int low = at < 0 ? 0 : at;
+  return low < side ? low : side - 1;
 }
 
-// max(0, 1 - |distance|)
-template <typename T>
-DASM_PIXEL T Hat(T distance) {
-  const T weight = 1 - (distance < 0 ? -distance : distance);
-  return weight > 0 ? weight : T(0);
-}
-
+// Without branches, so that a loop over it may be done in vectors.
 template <int kSide, typename T>
 DASM_PIXEL Taps<T, kSide> TapsOf(const ImageMap<T>& map, int y, int x) {
-  Taps<T, kSide> taps;
-  const bool cut_out = map.CutOut(y, x);
+  const T shown = map.CutOut(y, x) ? T(0) : T(1);
   int top, left;
-  T v = 0, u = 0;
+  T by_row[kSide], by_column[kSide];
   if constexpr (kSide == 1) {
     top = y + map.shift_y;
     left = x + map.shift_x;
+    by_row[0] = shown;
+    by_column[0] = 1;
   } else {
-    v = map.Row(y, x);
-    u = map.Column(y, x);
+    const T v = map.Row(y, x);
+    const T u = map.Column(y, x);
     top = static_cast<int>(v);
     left = static_cast<int>(u);
-    top -= v < static_cast<T>(top);
-    left -= u < static_cast<T>(left);
+    top -= v < static_cast<T>(top) ? 1 : 0;
+    left -= u < static_cast<T>(left) ? 1 : 0;
+    // Hat at 0 <= v - top < 1, and at 1 more.
+    by_row[0] = (1 - (v - static_cast<T>(top))) * shown;
+    by_row[1] = (1 - (static_cast<T>(top + 1) - v)) * shown;
+    by_column[0] = 1 - (u - static_cast<T>(left));
+    by_column[1] = 1 - (static_cast<T>(left + 1) - u);
+  }
+  Taps<T, kSide> taps;
+  for (int i = 0; i < kSide; ++i) {
+    const int row = top + i, column = left + i;
+    taps.row[i] = Clamped(row, map.height);
+    const int inside = Clamped(column, map.width);
+    taps.column[i] = map.mirrored ? map.width - 1 - inside : inside;
+    by_row[i] = taps.row[i] == row ? by_row[i] : T(0);
+    by_column[i] = inside == column ? by_column[i] : T(0);
   }
   for (int i = 0; i < kSide; ++i) {
-    taps.row[i] = Clamped(top + i, map.height);
     for (int j = 0; j < kSide; ++j) {
-      taps.column[j] = map.Mirrored(Clamped(left + j, map.width));
-      const bool inside = top + i >= 0 && top + i < map.height &&
-                          left + j >= 0 && left + j < map.width && !cut_out;
-      T weight = 1;
-      if constexpr (kSide == 2) {
-        weight = Hat(v - static_cast<T>(top + i)) *
-                 Hat(u - static_cast<T>(left + j));
-      }
-      taps.weight[kSide * i + j] = inside ? weight : T(0);
+      taps.weight[kSide * i + j] = by_row[i] * by_column[j];
     }
   }
   return taps;
@@ -292,6 +293,13 @@ DASM_PIXEL int LastAt(T at, int side) {
 template <typename T>
 DASM_PIXEL T Magnitude(T value) {
   return value < 0 ? -value : value;
+}
+
+// max(0, 1 - |distance|)
+template <typename T>
+DASM_PIXEL T Hat(T distance) {
+  const T weight = 1 - Magnitude(distance);
+  return weight > 0 ? weight : T(0);
 }
 
 // read(y, x, weight) for the pixels of the result that tap pixel (row, column)
