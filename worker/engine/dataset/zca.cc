@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -41,6 +42,26 @@ at::Tensor Pack(const at::Tensor& matrix) {
 at::Tensor ProductOfRows(const at::Tensor& a, const at::Tensor& b) {
   if (!a.is_cpu() || !at::hasMKLDNN()) return at::mm(a, b.t());
   return at::mkldnn_linear(Pack(a), Pack(b)).to_dense();
+}
+
+// Whether sums of products of int8 are what they should be: without VNNI
+// oneDNN's saturate in 16 bits on the way.
+bool HasExactByteProducts() {
+  static const bool exact = [] {
+    if (!at::hasMKLDNN()) return false;
+    constexpr int64_t kSide = 64;
+    constexpr int64_t kTerms = 256;
+    for (int a : {-128, 127}) {
+      for (int b : {-128, 127}) {
+        const at::Tensor products =
+            at::_int_mm(at::full({kTerms, kSide}, a, at::kChar).t(),
+                        at::full({kTerms, kSide}, b, at::kChar));
+        if (!products.eq(a * b * kTerms).all().item<bool>()) return false;
+      }
+    }
+    return true;
+  }();
+  return exact;
 }
 
 // Sets the number of intra-op threads, and sets it back.
@@ -147,25 +168,59 @@ at::Tensor CentredBytes(const ByteImages& images, int64_t begin, int64_t n,
   return centred;
 }
 
+// The same as int8 [n, D].
+at::Tensor CentredInt8(const ByteImages& images, int64_t begin, int64_t n) {
+  const int64_t dimensions = images.shape().elements();
+  at::Tensor centred = at::empty({n, dimensions}, at::kChar);
+  int8_t* to = centred.mutable_data_ptr<int8_t>();
+  for (int64_t i = 0; i < n; ++i) {
+    for (const uint8_t byte : images.Bytes(begin + i)) {
+      *to++ = static_cast<int8_t>(int{byte} - kOffset);
+    }
+  }
+  return centred;
+}
+
+// The products of one chunk, by tile: exact, fp32 or int32.
+using TileProducts = std::function<at::Tensor(size_t i, size_t j)>;
+
+TileProducts ProductsOfChunk(const ByteImages& images, int64_t begin, int64_t n,
+                             const std::vector<Range>& ranges,
+                             bool byte_products, at::Device device) {
+  if (byte_products && device.is_cpu() && HasExactByteProducts()) {
+    return
+        [&ranges, bytes = CentredInt8(images, begin, n)](size_t i, size_t j) {
+          const auto columns = [&](const Range& range) {
+            return bytes.narrow(1, range.begin, range.size);
+          };
+          return at::_int_mm(columns(ranges[i]).t(), columns(ranges[j]));
+        };
+  }
+  std::vector<at::Tensor> parts;
+  for (const Range& range : ranges) {
+    parts.push_back(Pack(CentredBytes(images, begin, n, range).to(device)));
+  }
+  return [parts = std::move(parts)](size_t i, size_t j) {
+    return ProductOfRows(parts[i], parts[j]);
+  };
+}
+
 // Of this rank's tiles, the sums over the images of the products of their
 // centred bytes: exact, fp64. Undefined for the others' tiles.
 absl::StatusOr<std::vector<at::Tensor>> SumsOfProducts(
-    const ByteImages& images, int64_t chunk, const SymmetricTiles& tiles,
-    const ShardRunner& runner, absl::FunctionRef<absl::Status()> proceed) {
-  const std::vector<Range>& ranges = tiles.ranges();
+    const ByteImages& images, const ZcaOptions& options,
+    const SymmetricTiles& tiles, const ShardRunner& runner,
+    absl::FunctionRef<absl::Status()> proceed) {
   std::vector<at::Tensor> sums(tiles.size());
-  for (int64_t begin = 0; begin < images.size(); begin += chunk) {
+  for (int64_t begin = 0; begin < images.size(); begin += options.chunk) {
     DASM_RETURN_IF_ERROR(proceed());
-    const int64_t n = std::min(chunk, images.size() - begin);
-    std::vector<at::Tensor> parts;
-    for (const Range& range : ranges) {
-      parts.push_back(
-          Pack(CentredBytes(images, begin, n, range).to(runner.device())));
-    }
+    const TileProducts products_of = ProductsOfChunk(
+        images, begin, std::min(options.chunk, images.size() - begin),
+        tiles.ranges(), options.byte_products, runner.device());
     for (int64_t tile = runner.rank(); tile < tiles.size();
          tile += runner.size()) {
       const auto& [i, j] = tiles.pair(tile);
-      const at::Tensor products = ProductOfRows(parts[i], parts[j]);
+      const at::Tensor products = products_of(i, j);
       if (sums[tile].defined()) {
         sums[tile].add_(products);
       } else {
@@ -257,7 +312,7 @@ absl::StatusOr<ZcaFit> FitZca(const ByteImages& images,
   // are exact: below 2^53 up to some 700,000 images.
   DASM_ASSIGN_OR_RETURN(
       std::vector<at::Tensor> sums,
-      SumsOfProducts(images, options.chunk, tiles, runner, proceed));
+      SumsOfProducts(images, options, tiles, runner, proceed));
   DASM_ASSIGN_OR_RETURN(
       at::Tensor shards,
       tiles.Gather(runner, at::kDouble,

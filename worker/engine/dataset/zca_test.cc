@@ -112,6 +112,22 @@ TEST_F(ZcaTest, MatricesAreThoseOfDoublePrecisionButForRounding) {
                   .equal(fit.zca.Whiten(Images().Pixels(All()))));
 }
 
+// Black and white images: a product that saturates anywhere shows.
+TEST_F(ZcaTest, ProductsOfBytesAndOfFloatsAreTheSame) {
+  std::vector<uint8_t> bytes(300 * 108);
+  RandomSequence draws = RandomStream(7, "zca test").At(0);
+  for (uint8_t& byte : bytes) byte = draws.Below(8) == 0 ? 0 : 255;
+  const ByteImages images(bytes.data(), {3, 6, 6}, std::vector<int64_t>(300, 0),
+                          {{0, 0, 0}, {1, 1, 1}});
+  SingleProcessCollective alone;
+  const ZcaFit of_floats =
+      Fit(images, {.tile = 40, .byte_products = false}, &alone);
+  const ZcaFit of_bytes = Fit(images, {.tile = 40, .chunk = 77}, &alone);
+  EXPECT_EQ(of_bytes.largest_eigenvalue, of_floats.largest_eigenvalue);
+  EXPECT_TRUE(of_bytes.zca.whiten.equal(of_floats.zca.whiten));
+  EXPECT_TRUE(of_bytes.zca.unwhiten.equal(of_floats.zca.unwhiten));
+}
+
 TEST_F(ZcaTest, StopsWhenToldTo) {
   SingleProcessCollective alone;
   int calls = 0;
