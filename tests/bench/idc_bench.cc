@@ -1,7 +1,5 @@
 #include "tests/bench/idc_bench.h"
 
-#include <time.h>
-
 #include <thread>
 
 #include "common/dataset/reader.h"
@@ -19,13 +17,6 @@ std::vector<double> Between(const std::vector<double>& marks) {
 }
 
 }  // namespace
-
-double CpuNow() {
-  timespec time = {};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) +
-         1e-9 * static_cast<double>(time.tv_nsec);
-}
 
 void PrepareFashionMnist(const std::string& data, const std::string& file) {
   DatasetSpec spec;
@@ -66,13 +57,10 @@ DistillSegmentParameters Idc(int steps, int net_steps) {
 }
 
 std::vector<double> Stopwatch::Intervals() const { return Between(marks_); }
-std::vector<double> Stopwatch::CpuIntervals() const {
-  return Between(cpu_marks_);
-}
 
 TaskOutcome RunRanks(const TaskParameters& parameters, const TaskFiles& files,
                      const std::vector<std::unique_ptr<Collective>>& ranks,
-                     const RunOptions& options, Stopwatch* stopwatch) {
+                     const RunOptions& options, TaskObserver* observer) {
   std::vector<std::thread> others;
   for (size_t rank = 1; rank < ranks.size(); ++rank) {
     others.emplace_back([&, rank] {
@@ -83,7 +71,7 @@ TaskOutcome RunRanks(const TaskParameters& parameters, const TaskFiles& files,
     });
   }
   auto outcome =
-      RunTask(parameters, files, "cpu", ranks[0].get(), stopwatch, options);
+      RunTask(parameters, files, "cpu", ranks[0].get(), observer, options);
   for (std::thread& rank : others) rank.join();
   Require(outcome.status());
   return *std::move(outcome);

@@ -15,9 +15,6 @@
 
 namespace dasm::bench {
 
-// Processor seconds of this process, all of its threads together.
-double CpuNow();
-
 // Reads Fashion-MNIST below `data` into `file`, as prepare_dataset does.
 void PrepareFashionMnist(const std::string& data, const std::string& file);
 
@@ -30,7 +27,6 @@ class Stopwatch final : public TaskObserver {
  public:
   void Progress(int64_t, int64_t, double, std::string_view) override {
     marks_.push_back(Now());
-    cpu_marks_.push_back(CpuNow());
   }
   void Point(std::string_view, int64_t, double) override {}
   void Line(std::string_view, std::string_view) override {}
@@ -41,19 +37,17 @@ class Stopwatch final : public TaskObserver {
   }
   // Seconds of each step but the first, which warms up.
   std::vector<double> Intervals() const;
-  // The processor seconds of each, of all threads.
-  std::vector<double> CpuIntervals() const;
   double last() const { return marks_.empty() ? 0 : marks_.back(); }
 
  private:
   std::vector<double> marks_;
-  std::vector<double> cpu_marks_;
 };
 
-// Runs the task, each of `ranks` in a thread; the first one's outcome.
+// Runs the task, each of `ranks` in a thread; the first one's outcome, which
+// `observer` sees.
 TaskOutcome RunRanks(const TaskParameters& parameters, const TaskFiles& files,
                      const std::vector<std::unique_ptr<Collective>>& ranks,
-                     const RunOptions& options, Stopwatch* stopwatch);
+                     const RunOptions& options, TaskObserver* observer);
 
 // Of the intervals of a task of Idc(steps + 2, 8), those that are a whole inner
 // step, the 10-class pass and 8 network steps: the last step trains nothing.

@@ -5,7 +5,7 @@
 //   trajectory_bench match    [--estimator E] [--ipc I] [--steps N] [--batch b]
 //                             [--micro-batch m] [--iterations R]
 //   trajectory_bench memory   [--batch b] [--check]
-//   trajectory_bench zca      [--images N]
+//   trajectory_bench zca      [--images N] [--in-memory]
 //   all: [--threads T] [--width W] [--train-group G] [--data DIR]
 //
 //   expert  S steps of 256 images a pass, two passes; the second one is timed
@@ -14,7 +14,8 @@
 //   memory  peaks of `match` with 10 and with 80 student steps, a process each;
 //           --check: exit 1 where they differ by more than 5 % and the
 //           parameters that 70 more steps store
-//   zca     whitening fitted on five sixths of the images, applied to all
+//   zca     whitening fitted on five sixths of the images, applied to all: the
+//           task, with its durable files; --in-memory: into a tensor
 //
 // Prints one JSON object. A process measures one thing, so that its memory is
 // that thing's: "loop_mib" is the peak above what was resident before the task.
@@ -28,12 +29,14 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/random_stream.h"
@@ -44,6 +47,7 @@
 #include "tests/bench/bench_process.h"
 #include "worker/collective/thread_collective.h"
 #include "worker/engine/dataset/image_data.h"
+#include "worker/engine/dataset/zca.h"
 #include "worker/engine/network/network.h"
 #include "worker/engine/task/task.h"
 #include "worker/engine/teacher/expert_file.h"
@@ -81,6 +85,7 @@ struct Settings {
   int micro_batch = 0;
   int iterations = 5;
   int images = 60000;
+  bool in_memory = false;
   int threads = 2;
   int width = 128;
   int train_group = 16;
@@ -247,23 +252,27 @@ class Bench {
   // Runs the task on every rank; the figures of the whole of it.
   nlohmann::ordered_json Run(const TaskParameters& parameters,
                              Stopwatch* stopwatch) {
+    return Measure([&](Collective* rank) {
+      Stopwatch silent;
+      Require(RunTask(parameters, files_, "cpu", rank,
+                      rank->rank() == 0 ? stopwatch : &silent)
+                  .status());
+    });
+  }
+
+  // The same of any work of ranks.
+  nlohmann::ordered_json Measure(absl::FunctionRef<void(Collective*)> work) {
     auto gang = ThreadGang::Create(settings_.threads, absl::ZeroDuration());
     Require(gang.status());
     const double before = StatusMib("VmRSS");
     ForgetPeakMemory();
     const double start = Now();
-    std::vector<std::thread> ranks;
+    std::vector<std::thread> others;
     for (int rank = 1; rank < settings_.threads; ++rank) {
-      ranks.emplace_back([&, rank] {
-        Stopwatch silent;
-        Require(RunTask(parameters, files_, "cpu", (*gang)[rank].get(), &silent)
-                    .status());
-      });
+      others.emplace_back(work, (*gang)[rank].get());
     }
-    const auto outcome =
-        RunTask(parameters, files_, "cpu", (*gang)[0].get(), stopwatch);
-    for (std::thread& rank : ranks) rank.join();
-    Require(outcome.status());
+    work((*gang)[0].get());
+    for (std::thread& rank : others) rank.join();
     nlohmann::ordered_json result;
     result["data"] = origin_;
     result["threads"] = settings_.threads;
@@ -274,6 +283,8 @@ class Bench {
     result["numerics_class"] = NumericsClass();
     return result;
   }
+
+  std::string dataset() const { return files_.inputs.at("dataset"); }
 
  private:
   const Settings settings_;
@@ -400,9 +411,41 @@ bool RunMemory(const Settings& settings) {
   return ratio <= 1.05;
 }
 
+// Fits on the training images and whitens all, chunks shared among the ranks.
+void WhitenInMemory(const ImageData& data, const at::Tensor& whitened,
+                    Collective* rank) {
+  constexpr int64_t kChunk = 512;
+  const auto fit = FitZca(*data.train_bytes(), {}, rank, at::kCPU);
+  Require(fit.status());
+  const Zca zca = fit->zca.ForWhitening();
+  int64_t before = 0;
+  for (const ImageSource* source : {&data.train(), &data.test()}) {
+    const auto* images = dynamic_cast<const ByteImages*>(source);
+    for (int64_t begin = kChunk * rank->rank(); begin < images->size();
+         begin += kChunk * rank->size()) {
+      std::vector<int64_t> chunk(std::min(kChunk, images->size() - begin));
+      std::iota(chunk.begin(), chunk.end(), begin);
+      whitened.narrow(0, before + begin, static_cast<int64_t>(chunk.size()))
+          .copy_(zca.Whiten(images->Pixels(chunk)));
+    }
+    before += images->size();
+  }
+}
+
 void RunZca(const Settings& settings) {
   const int64_t test = settings.images / 6;
   Bench bench(settings, settings.images - test, test, false);
+  if (settings.in_memory) {
+    const auto data = ImageData::Open(bench.dataset());
+    Require(data.status());
+    const ImageShape shape = (*data)->shape();
+    const at::Tensor whitened =
+        at::empty({settings.images, shape.channels, shape.height, shape.width});
+    const auto result = bench.Measure(
+        [&](Collective* rank) { WhitenInMemory(**data, whitened, rank); });
+    Print("zca in memory", {{"images", settings.images}}, result);
+    return;
+  }
   Stopwatch stopwatch;
   auto result = bench.Run(WhitenDatasetParameters(), &stopwatch);
   Print("zca", {{"images", settings.images}}, result);
@@ -434,6 +477,7 @@ int Main(int argc, char** argv) {
   memory->add_flag("--check", check);
   CLI::App* const zca = app.add_subcommand("zca", "Whitening");
   zca->add_option("--images", settings.images)->check(CLI::Range(60, 60000));
+  zca->add_flag("--in-memory", settings.in_memory);
   for (CLI::App* const one : {expert, match, memory, zca}) {
     one->add_option("--threads", settings.threads, "Ranks")
         ->check(CLI::Range(1, 64));
