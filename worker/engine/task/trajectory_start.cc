@@ -68,29 +68,36 @@ class Starter {
  private:
   absl::StatusOr<std::vector<int64_t>> RealImages(int label) {
     const ClassPool& pool = pools_[label];
+    const std::vector<int64_t>& whole = data_.train_by_class()[label];
     const std::vector<int64_t>& candidates =
-        pool.members.empty() ? data_.train_by_class()[label] : pool.members;
+        pool.members.empty() ? whole : pool.members;
     if (candidates.empty()) {
       return BadClass(data_, label, "has no training image");
     }
     const int64_t n = options_.images_per_class;
-    const bool correct = options_.init == Init::kCorrect;
-    const std::vector<int64_t> order =
-        DrawSources({options_.seed, static_cast<uint32_t>(label),
-                     correct ? static_cast<int64_t>(candidates.size()) : n},
-                    candidates, pool.weights, used_);
-    if (!correct) return order;
-    DASM_ASSIGN_OR_RETURN(
-        CorrectImages found,
-        FindCorrectImages(machine_, experts_, options_.matching.label_epoch,
-                          data_.train(), label, order, n));
+    if (options_.init != Init::kCorrect) {
+      return DrawSources({options_.seed, static_cast<uint32_t>(label), n},
+                         candidates, pool.weights, used_);
+    }
+    DASM_ASSIGN_OR_RETURN(CorrectImages found,
+                          Recognised(label, candidates, pool.weights));
+    // A pool of the hardest images may be too hard for every expert.
+    if (found.images.empty() && candidates.size() < whole.size()) {
+      Warn(absl::StrCat("class \"", data_.class_names()[label],
+                        "\": no expert classifies an image of its pool of ",
+                        candidates.size(),
+                        " correctly; its initial images come from the whole "
+                        "class"));
+      DASM_ASSIGN_OR_RETURN(found, Recognised(label, whole, {}));
+    }
     if (found.images.empty()) {
       return BadClass(
           data_, label,
           absl::StrCat("has no training image that one of ", experts_.size(),
                        " experts classifies correctly; train the experts for "
                        "more epochs, use a later "
-                       "matching.trajectory.label_epoch or init: real"));
+                       "matching.trajectory.label_epoch or synthesis.init: "
+                       "real"));
     }
     if (found.unrecognised > 0) {
       Warn(absl::StrCat("class \"", data_.class_names()[label],
@@ -99,6 +106,18 @@ class Starter {
                         "expert"));
     }
     return std::move(found.images);
+  }
+
+  absl::StatusOr<CorrectImages> Recognised(
+      int label, const std::vector<int64_t>& candidates,
+      const std::vector<float>& weights) {
+    const std::vector<int64_t> order =
+        DrawSources({options_.seed, static_cast<uint32_t>(label),
+                     static_cast<int64_t>(candidates.size())},
+                    candidates, weights, used_);
+    return FindCorrectImages(machine_, experts_, options_.matching.label_epoch,
+                             data_.train(), label, order,
+                             options_.images_per_class);
   }
 
   absl::Status Label(SetData* set) {

@@ -28,7 +28,8 @@ struct TrajectoryStartOptions {
 };
 
 // Class-major. Real images come from the class's pool (its whole class without
-// one), those in `used` last.
+// one, and with Init::kCorrect where no expert recognises an image of the
+// pool), those in `used` last.
 //   DATA  (failure class), naming the class: it has no training image, or, with
 //         Init::kCorrect, none that an expert classifies correctly
 // What had to be filled up is told to the observer.
