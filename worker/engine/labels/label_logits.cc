@@ -18,7 +18,7 @@ absl::StatusOr<at::Tensor> ExpertLogits(const LabelMachine& machine,
                             std::vector<int64_t>(images.size(0)));
   return Logits(machine.network, expert.Parameters(epoch).to(machine.device),
                 expert.Buffers(epoch).to(machine.device), source,
-                machine.execution, machine.collective);
+                machine.execution, machine.collective, machine.graph);
 }
 
 int LabelEpoch(const ExpertFile& expert, int epoch) {

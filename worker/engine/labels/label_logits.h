@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "common/spec/job_spec.h"
 #include "worker/collective/collective.h"
+#include "worker/engine/device/step_graph.h"
 #include "worker/engine/network/network.h"
 #include "worker/engine/teacher/expert_file.h"
 
@@ -30,6 +31,7 @@ struct LabelMachine {
   const ExecutionSpec& execution;
   Collective* collective;
   at::Device device;
+  StepGraph* graph = nullptr;  // null: groups are called, not recorded
 };
 
 // Of an expert at an epoch. `images` may be anywhere.

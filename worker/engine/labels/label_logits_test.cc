@@ -6,6 +6,7 @@
 
 #include "gtest/gtest.h"
 #include "worker/collective/single_process_collective.h"
+#include "worker/engine/device/step_graph_for_tests.h"
 #include "worker/engine/labels/experts_for_tests.h"
 #include "worker/engine/shard/gang_for_tests.h"
 
@@ -89,6 +90,27 @@ TEST_F(LabelLogitsTest, HaveTheSameBitsOnAnyNumberOfRanks) {
     ASSERT_TRUE(shared.ok()) << shared.status();
     EXPECT_TRUE(shared->logits.equal(alone.logits));
   });
+}
+
+TEST_F(LabelLogitsTest, RecordedHaveTheBitsOfCalled) {
+  tests_.Add({kByLevel});
+  tests_.Add({kAlwaysB});
+  execution_.forward_group = 2;
+  const LabelLogits called = Labels(LabelExperts::kAllCorrect);
+  SingleProcessCollective alone;
+  ReplayCounts counts;
+  ReplayingStepGraph graph(&counts);
+  LabelMachine machine = Machine(&alone);
+  machine.graph = &graph;
+  const auto recorded =
+      InitialLabelLogits(machine, tests_.experts(), LabelExperts::kAllCorrect,
+                         -1, Images(), at::tensor({0, 1, 1, 2}, at::kLong));
+  ASSERT_TRUE(recorded.ok()) << recorded.status();
+  EXPECT_TRUE(recorded->logits.equal(called.logits));
+  // Two groups of two experts, which share a record.
+  EXPECT_EQ(counts.runs, 4);
+  EXPECT_EQ(counts.records, 1);
+  EXPECT_EQ(counts.host_reads, 0);
 }
 
 TEST(MeanLabelEntropy, IsInNatsAndNoughtForCertainLabels) {

@@ -11,46 +11,57 @@
 #include "worker/engine/trainer/tester.h"
 
 namespace dasm {
+namespace {
 
-absl::StatusOr<at::Tensor> ScoreSamples(const Network& network,
-                                        const at::Tensor& parameters,
-                                        const at::Tensor& buffers,
-                                        const ImageSource& source,
-                                        const ExecutionSpec& execution,
-                                        Collective* collective) {
-  DASM_ASSIGN_OR_RETURN(
-      const at::Tensor logits,
-      Logits(network, parameters, buffers, source, execution, collective));
+// The step of a group, from parameters, buffers and images.
+struct Norms {
+  const Network* network;
+
+  StepGraph::Tensors operator()(const StepGraph::Tensors& in) const {
+    const c10::InferenceMode no_autograd;
+    return {
+        network->Embed(network->Slice(in[0]), in[2], BufferMode::kEval, in[1])
+            .pow(2)
+            .sum(1)
+            .sqrt()};
+  }
+};
+
+}  // namespace
+
+absl::StatusOr<at::Tensor> ScoreSamples(
+    const Network& network, const at::Tensor& parameters,
+    const at::Tensor& buffers, const ImageSource& source,
+    const ExecutionSpec& execution, Collective* collective, StepGraph* graph) {
+  DASM_ASSIGN_OR_RETURN(const at::Tensor logits,
+                        Logits(network, parameters, buffers, source, execution,
+                               collective, graph));
   return at::softmax(logits, 1);
 }
 
-absl::StatusOr<at::Tensor> FeatureNorms(const Network& network,
-                                        const at::Tensor& parameters,
-                                        const at::Tensor& buffers,
-                                        const ImageSource& source,
-                                        const ExecutionSpec& execution,
-                                        Collective* collective) {
+absl::StatusOr<at::Tensor> FeatureNorms(
+    const Network& network, const at::Tensor& parameters,
+    const at::Tensor& buffers, const ImageSource& source,
+    const ExecutionSpec& execution, Collective* collective, StepGraph* graph) {
+  const at::Device device = parameters.device();
   const int64_t count = source.size();
   const int64_t group = execution.forward_group;
-  const std::vector<at::Tensor> slices = network.Slice(parameters);
   DASM_ASSIGN_OR_RETURN(
       const at::Tensor rows,
-      ShardRunner(collective, parameters.device())
+      ShardRunner(collective, device)
           .Gather(
               (count + group - 1) / group, group, at::kFloat,
               [&](int64_t shard, const at::Tensor& row) {
-                c10::InferenceMode no_autograd;
                 const int64_t begin = shard * group;
                 std::vector<int64_t> indices(std::min(group, count - begin));
                 std::iota(indices.begin(), indices.end(), begin);
-                const at::Tensor images =
-                    source.Normalised(indices).to(parameters.device());
-                const at::Tensor features =
-                    network.Embed(slices, images, BufferMode::kEval, buffers);
+                const at::Tensor norms =
+                    RunStep(graph, device, "feature norms",
+                            {parameters, buffers, source.Normalised(indices)},
+                            Norms{&network})[0];
                 // The last group may be short: its row ends in zeros.
                 row.zero_();
-                row.narrow(0, 0, features.size(0))
-                    .copy_(features.pow(2).sum(1).sqrt());
+                row.narrow(0, 0, norms.size(0)).copy_(norms);
               }));
   return rows.flatten().narrow(0, 0, count).cpu();
 }

@@ -9,18 +9,21 @@
 #include "common/spec/job_spec.h"
 #include "worker/collective/collective.h"
 #include "worker/engine/dataset/image_source.h"
+#include "worker/engine/device/step_graph.h"
 #include "worker/engine/network/network.h"
 
 namespace dasm {
 
 // Softmax probabilities f32 [N, classes] on the host, the same on every rank
-// and for any number of them. Errors are those of the collective.
+// and for any number of them. Groups are steps of `graph`; null calls them.
+// Errors are those of the collective.
 absl::StatusOr<at::Tensor> ScoreSamples(const Network& network,
                                         const at::Tensor& parameters,
                                         const at::Tensor& buffers,
                                         const ImageSource& source,
                                         const ExecutionSpec& execution,
-                                        Collective* collective);
+                                        Collective* collective,
+                                        StepGraph* graph = nullptr);
 
 // Lengths of the images' embeddings (what the classifier sees), f32 [N]; else
 // as ScoreSamples.
@@ -29,7 +32,8 @@ absl::StatusOr<at::Tensor> FeatureNorms(const Network& network,
                                         const at::Tensor& buffers,
                                         const ImageSource& source,
                                         const ExecutionSpec& execution,
-                                        Collective* collective);
+                                        Collective* collective,
+                                        StepGraph* graph = nullptr);
 
 }  // namespace dasm
 

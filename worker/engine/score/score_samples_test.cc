@@ -7,6 +7,7 @@
 
 #include "gtest/gtest.h"
 #include "worker/collective/single_process_collective.h"
+#include "worker/engine/device/step_graph_for_tests.h"
 #include "worker/engine/network/finite_differences.h"
 #include "worker/engine/shard/gang_for_tests.h"
 #include "worker/engine/trainer/tester.h"
@@ -44,6 +45,18 @@ TEST(ScoreSamples, AreTheSoftmaxOfTheLogitsOnEveryRank) {
     EXPECT_NEAR(norms[image].item<float>(), features[row].norm().item<float>(),
                 1e-4);
   }
+  ReplayCounts counts;
+  ReplayingStepGraph graph(&counts);
+  EXPECT_TRUE(ScoreSamples(*network, parameters, buffers, source, execution,
+                           &single, &graph)
+                  ->equal(*alone));
+  EXPECT_TRUE(FeatureNorms(*network, parameters, buffers, source, execution,
+                           &single, &graph)
+                  ->equal(norms));
+  // Of four groups each; the last is shorter.
+  EXPECT_EQ(counts.runs, 8);
+  EXPECT_EQ(counts.records, 4);
+  EXPECT_EQ(counts.host_reads, 0);
   for (int ranks = 2; ranks <= 5; ++ranks) {
     RunGang(ranks, [&](Collective* collective) {
       const auto scores = ScoreSamples(*network, parameters, buffers, source,

@@ -128,6 +128,11 @@ std::vector<Case> TrajectoryCases() {
   cases.push_back({"learned labels", soft, experts, 2});
   soft.matching.trajectories_per_step = 3;
   cases.push_back({"several trajectories", soft, experts, 2});
+  MatchTrajectoriesParameters teacher = Trajectories();
+  teacher.matching.labels = Labels::kTeacher;
+  teacher.matching.trajectories_per_step = 2;
+  teacher.execution.forward_group = 4;  // of 6 images
+  cases.push_back({"labels of the teacher", teacher, experts, 2});
   MatchTrajectoriesParameters tesla = Trajectories();
   tesla.matching.estimator = Estimator::kTesla;
   tesla.matching.augmentation = {};
@@ -152,6 +157,23 @@ std::vector<Case> ExpertCases() {
   gsam.training.optimizer = ExpertOptimizer::kGsam;
   gsam.training.gsam_rho = 0.1;
   return {{"sgd", sgd, Dataset()}, {"gsam", gsam, Dataset(), 2}};
+}
+
+// Of a trained network.
+std::vector<Case> ScoreCases() {
+  TrainDiscriminatorParameters trained;
+  trained.real = true;
+  trained.network = TinyNetwork();
+  trained.training.steps = 3;
+  trained.training.batch = 8;
+  TinyGang gang;
+  Inputs inputs = Dataset();
+  inputs["weights"] = gang.Run(trained, inputs).outputs.at("weights");
+  ScoreSamplesParameters parameters;
+  parameters.network = TinyNetwork();
+  parameters.grand = true;
+  parameters.execution.forward_group = 10;  // of 72 images
+  return {{"alone", parameters, inputs}, {"two ranks", parameters, inputs, 2}};
 }
 
 // Of a distilled set.
@@ -206,6 +228,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Task{"DistillSegment", &DistillCases},
                       Task{"MatchTrajectories", &TrajectoryCases},
                       Task{"TrainExperts", &ExpertCases},
+                      Task{"ScoreSamples", &ScoreCases},
                       Task{"Evaluate", &EvaluationCases}),
     [](const auto& info) { return std::string(info.param.name); });
 

@@ -57,14 +57,14 @@ absl::StatusOr<TaskOutcome> ScoreSamplesTask(
       const at::Tensor probabilities,
       ScoreSamples(*network, weights.parameters.to(context.device),
                    weights.buffers.to(context.device), data->train(),
-                   parameters.execution, context.collective));
+                   parameters.execution, context.collective, context.graph));
   std::map<std::string, at::Tensor> scores = {{"probabilities", probabilities}};
   if (parameters.grand) {
     DASM_ASSIGN_OR_RETURN(
         scores["feature_norm"],
         FeatureNorms(*network, weights.parameters.to(context.device),
                      weights.buffers.to(context.device), data->train(),
-                     parameters.execution, context.collective));
+                     parameters.execution, context.collective, context.graph));
   }
   for (const auto& [name, tensor] : scores) {
     if (tensor.isfinite().all().item<bool>()) continue;

@@ -119,9 +119,9 @@ absl::StatusOr<TrajectoryLoop::Gradient> TrajectoryLoop::MatchOne(
   if (spec().labels == Labels::kTeacher) {
     DASM_ASSIGN_OR_RETURN(
         const at::Tensor logits,
-        ExpertLogits({network_, options_.execution, collective, device_},
-                     *source.expert, source.epoch + spec().matched_epochs,
-                     set.images));
+        ExpertLogits(
+            {network_, options_.execution, collective, device_, options_.graph},
+            *source.expert, source.epoch + spec().matched_epochs, set.images));
     set.labels = logits.to(device_);
     gradient.teacher = set.labels.narrow(0, first, own);
   }
@@ -285,7 +285,8 @@ absl::StatusOr<std::vector<double>> TrajectoryLoop::Probe(
     if (spec().labels == Labels::kTeacher) {
       DASM_ASSIGN_OR_RETURN(
           const at::Tensor logits,
-          ExpertLogits({network_, options_.execution, collective_, device_},
+          ExpertLogits({network_, options_.execution, collective_, device_,
+                        options_.graph},
                        held_out, t + spec().matched_epochs, set.images));
       set.labels = logits.to(device_);
     }

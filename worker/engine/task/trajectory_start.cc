@@ -34,8 +34,8 @@ class Starter {
         pools_(pools),
         used_(used),
         context_(context),
-        machine_{network, options.execution, context.collective,
-                 context.device} {}
+        machine_{network, options.execution, context.collective, context.device,
+                 context.graph} {}
 
   absl::StatusOr<SetData> Draw() {
     const int64_t n = options_.images_per_class;
