@@ -419,6 +419,9 @@ struct ResourceSpec {
   double regroup_wait = 30;
   Exchange exchange = Exchange::kEveryStep;
   OnOom on_oom = OnOom::kFail;
+  // Rank 0 of two or more trains the networks, the others match; never changes
+  // a bit with ReductionOrder::kOrdered.
+  bool trainer_rank = false;
   bool operator==(const ResourceSpec&) const = default;
 };
 

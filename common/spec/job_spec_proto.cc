@@ -263,6 +263,7 @@ absl::StatusOr<ExpandedSpec> ExpandSpec(const v1::JobSpec& given) {
       ReadExecution(merged.execution(), spec.network.norm, &reader);
   spec.resources = ReadResources(merged.resources(), spec.execution,
                                  !evaluate_only, &reader);
+  CheckTrainerRank(spec, &reader);
   spec.seed = merged.seed();
   spec.salt = reader.Text("salt", merged.salt(), 200);
   if (merged.labels_size() > 32) {

@@ -93,6 +93,7 @@ TEST(ExpandSpec, GangsAreExactUnlessAskedOtherwise) {
   EXPECT_EQ(plain.resources.regroup_wait, 30);
   EXPECT_EQ(plain.resources.exchange, Exchange::kEveryStep);
   EXPECT_EQ(plain.resources.on_oom, OnOom::kFail);
+  EXPECT_FALSE(plain.resources.trainer_rank);
   EXPECT_EQ(plain.execution.reduction, ReductionOrder::kOrdered);
   EXPECT_EQ(plain.execution.micro_batch, 0);
   EXPECT_EQ(plain.execution.precision, "fp32");
@@ -102,7 +103,8 @@ TEST(ExpandSpec, GangsAreExactUnlessAskedOtherwise) {
       Expand(Dasm("matching: {gradient: {inits: 100, inits_per_step: 4}}\n"
                   "execution: {precision: bf16}\n"
                   "resources: {ranks: 8, min_ranks: 2, regroup_wait: 5, "
-                  "exchange: deferred, on_oom: replan}\n"))
+                  "exchange: deferred, on_oom: replan, "
+                  "trainer_rank: true}\n"))
           .spec;
   EXPECT_EQ(all.matching.inits_per_step, 4);
   EXPECT_EQ(all.execution.precision, "bf16");
@@ -110,6 +112,7 @@ TEST(ExpandSpec, GangsAreExactUnlessAskedOtherwise) {
   EXPECT_EQ(all.resources.regroup_wait, 5);
   EXPECT_EQ(all.resources.exchange, Exchange::kDeferred);
   EXPECT_EQ(all.resources.on_oom, OnOom::kReplan);
+  EXPECT_TRUE(all.resources.trainer_rank);
 }
 
 TEST(ExpandSpec, FastRanksMayNotBecomeFewer) {
@@ -136,6 +139,7 @@ TEST(ExpandSpec, ExpandedProtoExpandsToItself) {
       Idc("execution: {reduction: fast, precision: tf32, micro_batch: 64}\n"
           "resources: {ranks: 3, on_oom: replan, regroup_wait: 0.5}\n"),
       Idc("resources: {exchange: deferred, ranks: 2}\n"),
+      Idc("resources: {trainer_rank: true, ranks: 3, min_ranks: 1}\n"),
       "dataset: {idx: {train_images: a, train_labels: b, test_images: c, "
       "test_labels: d}}\nsequence: {dasm: {}}\nimages_per_class: 3\n",
       "dataset: {cifar_binary: {train: [a, b, c, d, e, f, g, h, i, j, k], "
@@ -413,6 +417,17 @@ TEST(ExpandSpec, ErrorsNameFieldAndRemedy) {
        "resources.exchange", "or micro_batch 0"},
       {set + "synthetic_set: {npz: a}\nresources: {exchange: deferred}",
        "resources.exchange", "use every_step"},
+      {Idc("resources: {trainer_rank: true}"), "resources.trainer_rank",
+       "use ranks 2 or more, or false"},
+      {Idc("matching: {gradient: {net_steps: 0}}\n"
+           "resources: {ranks: 2, trainer_rank: true}"),
+       "resources.trainer_rank", "net_steps is 0: use false, or more steps"},
+      {Idc("matching: {gradient: {steps_per_init: 1}}\n"
+           "resources: {ranks: 2, trainer_rank: true}"),
+       "resources.trainer_rank", "steps_per_init is 1: use false"},
+      {set + "synthetic_set: {npz: a}\n"
+             "resources: {ranks: 2, trainer_rank: true}",
+       "resources.trainer_rank", "nothing is matched: use false"},
       {set + "synthetic_set: {}", "synthetic_set", "exactly one"},
       {set + "synthetic_set: {npz: a, digest: b}", "synthetic_set",
        "exactly one"},

@@ -289,7 +289,37 @@ ResourceSpec ReadResources(const v1::ResourceSpec& from,
   }
   to.on_oom = from.on_oom() == v1::ResourceSpec::ON_OOM_REPLAN ? OnOom::kReplan
                                                                : OnOom::kFail;
+  to.trainer_rank = from.trainer_rank();
   return to;
+}
+
+void CheckTrainerRank(const JobSpec& spec, FieldReader* reader) {
+  if (!spec.resources.trainer_rank) return;
+  const auto refuse = [reader](std::string_view why) {
+    reader->Refuse("resources.trainer_rank", std::string(why));
+  };
+  if (spec.synthetic_set.has_value()) {
+    refuse(
+        "true has no meaning beside synthetic_set, where nothing is matched: "
+        "use false");
+  } else if (spec.trajectory.has_value()) {
+    refuse(
+        "true needs networks that are trained between the steps of matching, "
+        "which matching.trajectory has none of: use false");
+  } else if (spec.matching.net_steps == 0 ||
+             spec.matching.steps_per_init == 1) {
+    refuse(absl::StrCat(
+        "true needs networks that are trained between the steps of matching, "
+        "but ",
+        spec.matching.net_steps == 0 ? "matching.gradient.net_steps is 0"
+                                     : "matching.gradient.steps_per_init is 1",
+        ": use false, or more steps"));
+  }
+  if (spec.resources.ranks < 2) {
+    refuse(
+        "true leaves nobody to match with resources.ranks 1: use ranks 2 or "
+        "more, or false");
+  }
 }
 
 SyntheticSetSpec ReadSet(const v1::SyntheticSetSpec& from,

@@ -19,10 +19,12 @@ GradientMatchingSpec ReadMatching(const v1::GradientMatching& from,
 // `norm` is the network's.
 ExecutionSpec ReadExecution(const v1::ExecutionSpec& from, Norm norm,
                             FieldReader* reader);
-// `distils` is false for an existing set.
+// `distils` is false for an existing set. Whether resources.trainer_rank has
+// anything to do is CheckTrainerRank's.
 ResourceSpec ReadResources(const v1::ResourceSpec& from,
                            const ExecutionSpec& execution, bool distils,
                            FieldReader* reader);
+void CheckTrainerRank(const JobSpec& spec, FieldReader* reader);
 SyntheticSetSpec ReadSet(const v1::SyntheticSetSpec& from, FieldReader* reader);
 
 }  // namespace dasm

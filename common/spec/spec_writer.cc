@@ -213,6 +213,7 @@ void WriteResources(const ResourceSpec& from, v1::ResourceSpec* to) {
                        : v1::ResourceSpec::EXCHANGE_EVERY_STEP);
   to->set_on_oom(from.on_oom == OnOom::kReplan ? v1::ResourceSpec::ON_OOM_REPLAN
                                                : v1::ResourceSpec::ON_OOM_FAIL);
+  to->set_trainer_rank(from.trainer_rank);
 }
 
 void WriteAugmentations(const std::vector<Augmentation>& from,

@@ -119,10 +119,13 @@ struct DistillSegmentParameters {
   // With ReductionOrder::kFast the number of ranks, on which the bits then
   // depend; 0: ordered.
   int fast_ranks = 0;
+  // Whether one of fast_ranks trains and the others match.
+  bool fast_trainer = false;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DistillSegmentParameters, segment,
                                    images_per_class, network, matching,
-                                   synthesis, mix, seed, execution, fast_ranks)
+                                   synthesis, mix, seed, execution, fast_ranks,
+                                   fast_trainer)
 
 // Networks that begin where training on the earlier segments (segment.1 ..)
 // has left them; epochs a stage.

@@ -141,6 +141,9 @@ TEST(TaskParameters, WhatChangesBitsOfAGangIsInTheJson) {
   other = plain;
   other.fast_ranks = 4;
   EXPECT_NE(ToCanonicalJson(other), ToCanonicalJson(plain));
+  DistillSegmentParameters trainer = other;
+  trainer.fast_trainer = true;
+  EXPECT_NE(ToCanonicalJson(trainer), ToCanonicalJson(other));
 }
 
 TEST(TaskParameters, ANegativeSeedIsRefused) {

@@ -35,6 +35,8 @@ TEST(TrajectoryCheck, PartsThatContradictEachOtherAreRefused) {
        "use 1"},
       {TrajectoryJob("", "resources: {exchange: deferred}"),
        "resources.exchange", "use every_step"},
+      {TrajectoryJob("", "resources: {ranks: 2, trainer_rank: true}"),
+       "resources.trainer_rank", "matching.trajectory has none of: use false"},
       {TrajectoryJob("", "execution: {micro_batch: 8}\nnetwork: {norm: batch}"),
        "execution.micro_batch", "use 0"},
       {TrajectoryJob("", "evaluation: {protocol: paper}"),

@@ -72,7 +72,8 @@ struct SourceFileRecord {
 };
 
 // How the ranks of a task run together. It is not in the action key: with
-// reduction "fast" the parameters hold the number of ranks.
+// reduction "fast" the parameters hold the number of ranks, and whether one
+// trains.
 struct GangPolicy {
   // After an attempt without a result it waits `regroup_wait` seconds for
   // `ranks` slots, then goes on with as many as are free, at least these.
@@ -80,6 +81,7 @@ struct GangPolicy {
   double regroup_wait = 30;
   std::string reduction = "ordered";    // or "fast"
   std::string exchange = "every_step";  // or "deferred"
+  bool trainer_rank = false;            // rank 0 trains, the others match
 };
 
 // What is predicted to be resident, for finding the micro-batch that fits.

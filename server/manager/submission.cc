@@ -134,6 +134,7 @@ NewJob MakeJob(const Submission& submission, const v1::JobSpec& given,
     if (planned.ranks > 1) {
       task.gang.min_ranks = spec.resources.min_ranks;
       task.gang.regroup_wait = spec.resources.regroup_wait;
+      task.gang.trainer_rank = spec.resources.trainer_rank;
     }
     if (spec.execution.reduction == ReductionOrder::kFast) {
       task.gang.reduction = "fast";

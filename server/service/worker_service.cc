@@ -54,6 +54,7 @@ void ToProto(const WorkOrder& order, w::Assignment* proto) {
   proto->set_ranks(static_cast<int>(action.workers.size()));
   proto->set_reduction(action.gang.reduction);
   proto->set_exchange(action.gang.exchange);
+  proto->set_trainer_rank(action.gang.trainer_rank);
   proto->set_kind(action.kind);
   proto->set_parameters_json(action.parameters_json);
   for (const auto& [name, blob] : action.inputs) {

@@ -84,6 +84,7 @@ void Fields(F&& field, R& r) {
   field("regroup_wait", r.regroup_wait);
   field("reduction", r.reduction);
   field("exchange", r.exchange);
+  field("trainer_rank", r.trainer_rank);
 }
 
 template <typename F, Is<MemoryRecord> R>

@@ -245,6 +245,7 @@ absl::Status Attempt::Prepare() {
   file.set_rank(assignment_.rank());
   file.set_ranks(std::max(1, assignment_.ranks()));
   file.set_exchange(assignment_.exchange());
+  file.set_trainer_rank(assignment_.trainer_rank());
   if (InGang()) {
     file.set_gang_listen(options_.gang_listen);
     file.set_reduction(assignment_.reduction());

@@ -31,6 +31,7 @@ class GangAttemptTest : public AgentTest {
     assignment.set_ranks(3);
     assignment.set_reduction("ordered");
     assignment.set_exchange("deferred");
+    assignment.set_trainer_rank(true);
     return assignment;
   }
   static SynchronizeResponse These(const std::vector<Assignment>& assignments) {
@@ -112,6 +113,7 @@ TEST_F(GangAttemptTest, RunsSeveralRanksOfOneGangAndSaysWhich) {
     EXPECT_EQ(task.gang_listen(), "127.0.0.1:0");
     EXPECT_EQ(task.reduction(), "ordered");
     EXPECT_EQ(task.exchange(), "deferred");
+    EXPECT_TRUE(task.trainer_rank());
     EXPECT_EQ(task.collective_deadline_seconds(), 60);
   }
 }

@@ -94,6 +94,7 @@ int RunTaskOf(const std::string& directory) {
     RunOptions options;
     options.at_failure = &at_failure;
     if (task->exchange() == "deferred") options.exchange = Exchange::kDeferred;
+    options.trainer_rank = task->trainer_rank();
     const TaskFunctions functions = {
         [options](const TaskParameters& parameters, const TaskFiles& files,
                   std::string_view device, Collective* collective,

@@ -63,6 +63,7 @@ std::string ServiceFixture::Submit(const std::string& salt, int ranks) {
   v1::CreateJobRequest request;
   *request.mutable_spec() = *ParseJobFile(TinyJob());
   request.mutable_spec()->mutable_resources()->set_ranks(ranks);
+  request.mutable_spec()->mutable_resources()->set_trainer_rank(ranks > 1);
   request.mutable_spec()->set_salt(salt);
   grpc::ClientContext context;
   SetDeadline(&context);

@@ -43,7 +43,8 @@ class ServiceFixture : public ::testing::Test {
   void Start();
   void Stop();
 
-  // The tiny DASM job (tests/support/tiny_dataset.h); its full name.
+  // The tiny DASM job (tests/support/tiny_dataset.h), with a trainer rank where
+  // it has several; its full name.
   std::string Submit(const std::string& salt = "", int ranks = 1);
   v1::Job Get(const std::string& name);
   // One held or immediate Synchronize; keeps what it learnt in `request`.

@@ -105,6 +105,7 @@ TEST_F(ServiceStreams, TheRanksOfAGangMeetThroughHeldCalls) {
   EXPECT_NE(ranks[0].rank(), ranks[1].rank());
   EXPECT_EQ(ranks[0].reduction(), "ordered");
   EXPECT_EQ(ranks[0].exchange(), "every_step");
+  EXPECT_TRUE(ranks[0].trainer_rank());
   const auto join = [&](const w::Assignment& assignment, uint64_t fence,
                         w::JoinGangResponse* response) {
     w::JoinGangRequest join;
