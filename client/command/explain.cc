@@ -89,7 +89,8 @@ std::string ScalingTable(const v1::Scaling& scaling) {
       "a step of ", scaling.task(),
       ", modelled: arithmetic and bytes are counted; that a rank sustains ",
       HumanCount(scaling.flops_per_second()),
-      "FLOP/s is assumed, not measured\n", table.ToString());
+      "FLOP/s is assumed, not measured\n", table.ToString(),
+      scaling.advice().empty() ? "" : absl::StrCat(scaling.advice(), "\n"));
 }
 
 // Of a group: sums, but the highest memory, for its tasks need not run at once.

@@ -46,18 +46,23 @@ void AddDistilledSegments(GraphBuilder* builder) {
         .mix = pooled ? spec.sequence.mix : 1.0,
         .seed = spec.seed,
         .execution = spec.execution,
-        .fast_ranks = builder->FastRanks()};
+        .fast_ranks = builder->FastRanks(),
+        .fast_trainer =
+            builder->FastRanks() > 0 && spec.resources.trainer_rank};
     if (k > 1) parameters.matching.inits = spec.matching.later_inits;
     // Without a say in this task, so without one in its key.
     parameters.matching.later_inits = parameters.matching.inits;
     const StepWork work =
         WorkOfStep(parameters, builder->dataset(),
                    spec.resources.exchange == Exchange::kDeferred);
+    const bool trainer =
+        spec.resources.trainer_rank && spec.resources.ranks > 1;
     PlannedTask& task =
         builder->AddReader(absl::StrCat("segment-", k), std::move(parameters),
                            builder->StoredUpTo(k - 1));
     task.ranks = spec.resources.ranks;
-    task.cost.reduced_bytes_per_step = StepBytesSent(work, task.ranks);
+    task.cost.reduced_bytes_per_step =
+        StepBytesSent(trainer ? WithTrainer(work) : work, task.ranks);
     GraphBuilder::AddSegmentInputs(k - 1, &task);
     if (pooled) {
       task.inputs["pool"] =
@@ -65,9 +70,15 @@ void AddDistilledSegments(GraphBuilder* builder) {
     }
     if (k > 1) continue;
     TaskGraph& graph = builder->graph();
-    graph.warnings = RankWarnings(work, spec.resources.ranks);
+    graph.warnings = RankWarnings(work, spec.resources.ranks, trainer);
     graph.scaling = ModelScaling(work, {1, 2, 4, 8, 64}, kModelFlopsPerSecond,
-                                 {NvLink(), Ethernet()});
+                                 {NvLink(), Ethernet()}, trainer);
+    // Where a trainer rank would have nothing to do it is refused.
+    if (spec.matching.net_steps > 0 && spec.matching.steps_per_init > 1) {
+      graph.scaling_advice =
+          TrainerAdvice(work, spec.resources.ranks, trainer,
+                        kModelFlopsPerSecond, {NvLink(), Ethernet()});
+    }
   }
 }
 

@@ -85,6 +85,8 @@ struct TaskGraph {
   // Of segment-1, at 1, 2, 4, 8 and 64 ranks over NVLink and Ethernet; empty
   // when nothing is distilled.
   std::vector<ScalingRow> scaling;
+  // TrainerAdvice for the job's ranks.
+  std::string scaling_advice;
 };
 
 // Fills in what follows from the data: evaluation steps and with them those of

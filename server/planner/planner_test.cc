@@ -251,14 +251,20 @@ TEST(PlanJob, HowRanksRunIsInNoParametersUnlessTheyAddFast) {
                     .min_ranks = 2,
                     .regroup_wait = 5,
                     .exchange = Exchange::kDeferred,
-                    .on_oom = OnOom::kReplan};
+                    .on_oom = OnOom::kReplan,
+                    .trainer_rank = true};
   EXPECT_EQ(ToCanonicalJson(Find(PlanIdc(many), "segment-1").parameters),
             plain);
   many.execution.reduction = ReductionOrder::kFast;
   const TaskGraph four = PlanIdc(many);
   EXPECT_EQ(Parameters<DistillSegmentParameters>(four, "segment-1").fast_ranks,
             4);
-  many.resources.ranks = 5;
+  EXPECT_TRUE(
+      Parameters<DistillSegmentParameters>(four, "segment-1").fast_trainer);
+  many.resources.trainer_rank = false;
+  EXPECT_NE(ToCanonicalJson(Find(PlanIdc(many), "segment-1").parameters),
+            ToCanonicalJson(Find(four, "segment-1").parameters));
+  many.resources = {.ranks = 5, .trainer_rank = true};
   EXPECT_NE(ToCanonicalJson(Find(PlanIdc(many), "segment-1").parameters),
             ToCanonicalJson(Find(four, "segment-1").parameters));
 }

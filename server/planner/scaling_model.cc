@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "server/planner/network_cost.h"
 #include "server/planner/planner.h"
 #include "server/planner/task_cost.h"
@@ -19,12 +21,6 @@ constexpr int64_t kCacheLine = 16;  // floats
 
 int64_t Share(int64_t shards, int64_t ranks) {
   return (shards + ranks - 1) / ranks;
-}
-
-int64_t CallsOf(const StepWork& work) {
-  int64_t calls = 0;
-  for (const StepCall& call : work.calls) calls += call.times;
-  return calls;
 }
 
 StepCall Sum(int64_t times, int64_t shards, int64_t length) {
@@ -51,53 +47,88 @@ int64_t Matched(Layers layers, const NetworkCost& net) {
   return 0;
 }
 
-struct RankSeconds {
+// Payload that `rank` sends in one of the calls.
+int64_t BytesSent(const StepCall& call, int ranks, bool fast, int rank) {
+  switch (call.kind) {
+    case StepCall::Kind::kSum:
+      return SumBytesSent(call.shards, call.length, ranks, fast, call.first,
+                          rank);
+    case StepCall::Kind::kGather:
+      return GatherBytesSent(call.shards, call.length, ranks, call.first, rank);
+    case StepCall::Kind::kPoll:
+      return rank == 0 && ranks > 1 ? 1 : 0;
+  }
+  return 0;
+}
+
+// What the parts of a step take on the rank that has most of each.
+struct StepSeconds {
   double match = 0;
   double train = 0;
   double redundant = 0;
+  double bytes = 0;
+  double latency = 0;
+  bool at_once = false;  // matching and training
+
+  double compute() const {
+    return at_once ? std::max(match, train) : match + train;
+  }
+  double all() const { return compute() + redundant + bytes + latency; }
 };
 
-RankSeconds Compute(const StepWork& work, int ranks, double flops_per_second) {
-  return {
-      static_cast<double>(work.match_steps * Share(work.match_shards, ranks)) *
-          work.match_flops / flops_per_second,
-      static_cast<double>(work.train_steps * Share(work.train_shards, ranks)) *
-          work.train_flops / flops_per_second,
-      work.redundant_flops / flops_per_second};
+StepSeconds Predict(const StepWork& work, int ranks, bool trainer,
+                    double flops_per_second, const Link& link) {
+  const StepWork calls = trainer ? WithTrainer(work) : work;
+  const auto match = static_cast<double>(
+      work.match_steps * Share(work.match_shards, trainer ? ranks - 1 : ranks));
+  const auto train = static_cast<double>(
+      work.train_steps * Share(work.train_shards, trainer ? 1 : ranks));
+  const double moved = trainer ? work.network_update_flops : 0;
+  StepSeconds seconds;
+  seconds.at_once = trainer;
+  seconds.match = match * work.match_flops / flops_per_second;
+  seconds.train = (train * work.train_flops + moved) / flops_per_second;
+  seconds.redundant = (work.redundant_flops - moved) / flops_per_second;
+  for (const StepCall& call : calls.calls) {
+    // Ranks wait for the one that sends most.
+    const int64_t bytes =
+        std::max(BytesSent(call, ranks, work.fast, 0),
+                 BytesSent(call, ranks, work.fast, call.first));
+    seconds.bytes +=
+        static_cast<double>(call.times * bytes) / link.bytes_per_second;
+    if (ranks > 1) {
+      seconds.latency +=
+          static_cast<double>(call.times) * link.seconds_per_call;
+    }
+  }
+  return seconds;
 }
 
-// Of a step whose ranks but one match while that one trains.
-double WithTrainer(const StepWork& work, int ranks, double flops_per_second,
-                   const Link& link) {
-  const RankSeconds matching = Compute(work, ranks - 1, flops_per_second);
-  const RankSeconds training = Compute(work, 1, flops_per_second);
-  StepWork exchanged = work;
-  std::erase_if(exchanged.calls,
-                [](const StepCall& call) { return call.training; });
-  const double images =
-      static_cast<double>(StepBytesSent(exchanged, ranks - 1)) /
-          link.bytes_per_second +
-      (ranks > 2 ? static_cast<double>(CallsOf(exchanged)) : 0) *
-          link.seconds_per_call;
-  // A network a step, sent on while the next one is trained.
-  const double network = static_cast<double>(kFloatBytes * work.parameters) /
-                             link.bytes_per_second +
-                         link.seconds_per_call;
-  return std::max(matching.match + matching.redundant + images,
-                  training.train + training.redundant + network);
+// Rows that `rank` brings.
+int64_t RowsOf(int64_t shards, int ranks, int first, int rank) {
+  const int64_t before = rank - first;  // owners
+  return before < 0 || before >= shards ? 0
+                                        : Share(shards - before, ranks - first);
 }
 
 }  // namespace
 
-int64_t SumBytesSent(int64_t shards, int64_t length, int ranks, bool fast) {
-  const int64_t rows = fast ? 1 : Share(shards, ranks);
+int64_t SumBytesSent(int64_t shards, int64_t length, int ranks, bool fast,
+                     int first, int rank) {
+  int64_t rows = RowsOf(shards, ranks, first, rank);
+  if (fast) rows = std::min<int64_t>(rows, 1);
   const int64_t lines = Share(length, kCacheLine);
-  const int64_t own = std::min(length, lines / ranks * kCacheLine);
+  const auto bound = [&](int64_t r) {
+    return std::min(length, lines * r / ranks * kCacheLine);
+  };
+  const int64_t own = bound(rank + 1) - bound(rank);
   return kFloatBytes * (rows * (length - own) + (ranks - 1) * own);
 }
 
-int64_t GatherBytesSent(int64_t shards, int64_t length, int ranks) {
-  return Share(shards, ranks) * kFloatBytes * length * (ranks - 1);
+int64_t GatherBytesSent(int64_t shards, int64_t length, int ranks, int first,
+                        int rank) {
+  return RowsOf(shards, ranks, first, rank) * kFloatBytes * length *
+         (ranks - 1);
 }
 
 double StepWork::flops() const {
@@ -130,9 +161,12 @@ StepWork WorkOfStep(const DistillSegmentParameters& parameters,
           : std::min(parameters.execution.train_group, m.net_batch);
   work.train_shards = Share(m.net_batch, group);
   work.train_flops = 3.0 * net.forward_flops * group;
+  work.network_update_flops =
+      kUpdateFlops * static_cast<double>(work.train_steps * net.parameters);
   work.redundant_flops =
-      kUpdateFlops * static_cast<double>(work.train_steps * net.parameters +
-                                         pixels * dataset.classes);
+      work.network_update_flops +
+      kUpdateFlops * static_cast<double>(pixels * dataset.classes);
+  work.networks = m.inits_per_step;
   work.parameters = net.parameters + net.buffers;
   work.fast = parameters.fast_ranks > 0;
   const int64_t touched =
@@ -217,21 +251,23 @@ StepWork WorkOfStep(const MatchTrajectoriesParameters& parameters,
   return work;
 }
 
+StepWork WithTrainer(const StepWork& work) {
+  StepWork with = work;
+  std::erase_if(with.calls, [](const StepCall& call) { return call.training; });
+  for (StepCall& call : with.calls) {
+    if (call.kind != StepCall::Kind::kPoll) call.first = 1;
+  }
+  if (work.train_steps > 0) {
+    with.calls.push_back(
+        Sum(1, 1, work.networks * work.parameters + work.train_steps));
+  }
+  return with;
+}
+
 int64_t StepBytesSent(const StepWork& work, int ranks) {
   int64_t bytes = 0;
   for (const StepCall& call : work.calls) {
-    switch (call.kind) {
-      case StepCall::Kind::kSum:
-        bytes += call.times *
-                 SumBytesSent(call.shards, call.length, ranks, work.fast);
-        break;
-      case StepCall::Kind::kGather:
-        bytes += call.times * GatherBytesSent(call.shards, call.length, ranks);
-        break;
-      case StepCall::Kind::kPoll:
-        bytes += ranks > 1 ? 1 : 0;
-        break;
-    }
+    bytes += call.times * BytesSent(call, ranks, work.fast, 0);
   }
   return bytes;
 }
@@ -242,41 +278,45 @@ Link Ethernet() { return {"100 Gbit/s", 12.5e9, 50e-6}; }
 std::vector<ScalingRow> ModelScaling(const StepWork& work,
                                      const std::vector<int>& ranks,
                                      double flops_per_second,
-                                     const std::vector<Link>& links) {
-  const RankSeconds one = Compute(work, 1, flops_per_second);
-  const double alone = one.match + one.train + one.redundant;
+                                     const std::vector<Link>& links,
+                                     bool trainer) {
   std::vector<ScalingRow> rows;
   for (const int count : ranks) {
-    const RankSeconds own = Compute(work, count, flops_per_second);
+    const bool trains = trainer && count > 1;
     ScalingRow row;
     row.ranks = count;
-    row.match_seconds = own.match;
-    row.train_seconds = own.train;
-    row.redundant_seconds = own.redundant;
-    row.sent_bytes = StepBytesSent(work, count);
+    row.sent_bytes = StepBytesSent(trains ? WithTrainer(work) : work, count);
     for (const Link& link : links) {
-      const double bytes =
-          static_cast<double>(row.sent_bytes) / link.bytes_per_second;
-      const double latency = count == 1 ? 0
-                                        : static_cast<double>(CallsOf(work)) *
-                                              link.seconds_per_call;
-      const double all =
-          own.match + own.train + own.redundant + bytes + latency;
+      const StepSeconds one = Predict(work, 1, false, flops_per_second, link);
+      const StepSeconds own =
+          Predict(work, count, trains, flops_per_second, link);
+      row.match_seconds = own.match;
+      row.train_seconds = own.train;
+      row.redundant_seconds = own.redundant;
       ScalingRow::OnLink on;
       on.link = link.name;
-      on.exchange_seconds = bytes + latency;
-      on.speedup = alone / all;
+      on.exchange_seconds = own.bytes + own.latency;
+      on.speedup = one.all() / own.all();
       if (count > 1 && !work.path) {
         on.trainer_speedup =
-            alone / WithTrainer(work, count, flops_per_second, link);
+            one.all() /
+            Predict(work, count, true, flops_per_second, link).all();
       }
-      // What each part takes beyond its share of the ranks.
+      // What each part takes beyond its share of the ranks; of two at once only
+      // the longer counts.
+      double match = own.match - one.match / count;
+      double train = own.train - one.train / count;
+      if (own.at_once) {
+        const double waits = own.compute() - one.compute() / count;
+        match = own.match >= own.train ? waits : 0;
+        train = own.match >= own.train ? 0 : waits;
+      }
       const std::pair<double, const char*> losses[] = {
-          {own.match - one.match / count, "match shards"},
-          {own.train - one.train / count, "train shards"},
+          {match, "match shards"},
+          {train, "train shards"},
           {own.redundant - one.redundant / count, "redundant work"},
-          {bytes, "bytes"},
-          {latency, "latency"}};
+          {own.bytes, "bytes"},
+          {own.latency, "latency"}};
       const auto* worst = std::max_element(
           std::begin(losses), std::end(losses),
           [](const auto& a, const auto& b) { return a.first < b.first; });
@@ -288,11 +328,37 @@ std::vector<ScalingRow> ModelScaling(const StepWork& work,
   return rows;
 }
 
-std::vector<std::string> RankWarnings(const StepWork& work, int ranks) {
+std::string TrainerAdvice(const StepWork& work, int ranks, bool trainer,
+                          double flops_per_second,
+                          const std::vector<Link>& links) {
+  constexpr double kWorthIt = 1.05;
+  if (ranks < 2 || work.path) return "";
+  std::vector<std::string> faster;
+  for (const Link& link : links) {
+    const double gain =
+        Predict(work, ranks, trainer, flops_per_second, link).all() /
+        Predict(work, ranks, !trainer, flops_per_second, link).all();
+    if (gain >= kWorthIt) {
+      faster.push_back(
+          absl::StrFormat("%.2f times as fast over %s", gain, link.name));
+    }
+  }
+  if (faster.empty() || (trainer && faster.size() < links.size())) return "";
+  return absl::StrFormat(
+      "resources.trainer_rank: %s is predicted to make a step of %d ranks %s",
+      trainer ? "false" : "true", ranks, absl::StrJoin(faster, " and "));
+}
+
+std::vector<std::string> RankWarnings(const StepWork& work, int ranks,
+                                      bool trainer) {
   std::vector<std::string> warnings;
+  const std::string who =
+      trainer ? absl::StrCat("of ", ranks, " ranks ", ranks - 1, " match and ")
+              : absl::StrCat(ranks, " ranks ");
+  if (trainer) --ranks;
   if (ranks > work.match_shards) {
     warnings.push_back(absl::StrCat(
-        "resources.ranks: ", ranks, " ranks share ", work.match_shards,
+        "resources.ranks: ", who, "share ", work.match_shards,
         work.path ? " shards of a student's step (its batch in groups of "
                     "execution.micro_batch or train_group images; or "
                     "trajectories_per_step), so "
@@ -307,7 +373,7 @@ std::vector<std::string> RankWarnings(const StepWork& work, int ranks) {
              Share(work.match_shards, ranks) * ranks * 4 >=
                  work.match_shards * 5) {
     warnings.push_back(absl::StrCat(
-        "resources.ranks: ", ranks, " ranks share ", work.match_shards,
+        "resources.ranks: ", who, "share ", work.match_shards,
         " shards of a matching step unevenly: some wait for those with ",
         Share(work.match_shards, ranks)));
   }

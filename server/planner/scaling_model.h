@@ -33,9 +33,11 @@
 // With trajectories_per_step T > 1 ranks take whole paths: T shards and two
 // gathers, of the set's gradients and of the figures.
 // A step also begins with a byte from rank 0: what it wishes.
-// Dedicated trainers: one rank trains the networks and sends them to the
-// others, which match meanwhile: a step takes the longer of the two. Of
-// gradient matching only.
+// With a trainer rank (resources.trainer_rank; gradient matching on R >= 2
+// ranks) rank 0 trains the networks, all shards and updates, while the others
+// match with the shares of R - 1 ranks: a step takes the longer of the two, the
+// updates of the pixels, and the exchange, which for the networks is a sum of
+// one row of I (P + B + net_steps) floats, rank 0's.
 #ifndef DASM_SERVER_PLANNER_SCALING_MODEL_H_
 #define DASM_SERVER_PLANNER_SCALING_MODEL_H_
 
@@ -49,9 +51,10 @@ namespace dasm {
 
 struct ResolvedDataset;
 
-// Payload bytes that rank 0, which has most shards, sends in one collective
-// call over `ranks` processes, each one rank: what
-// worker/collective/exchange_plan.h counts. An ordered sum cannot add partials
+// Payload bytes that `rank` sends in one collective call over `ranks`
+// processes, each one rank, of which those from `first` on bring rows, most of
+// them that one: what worker/collective/exchange_plan.h counts. With first 0
+// rank 0 sends most. There an ordered sum cannot add partials
 // of another rank's shards early: every rank sends each of its rows, cut in R
 // parts of whole cache lines, to the parts' owners, then its summed part to
 // all, about
@@ -59,8 +62,10 @@ struct ResolvedDataset;
 // A fast sum adds its own rows first: one row in place of ceil(shards / R).
 // A gather sends each own row to all others:
 //   ceil(shards / R) * 4 length (R - 1)
-int64_t SumBytesSent(int64_t shards, int64_t length, int ranks, bool fast);
-int64_t GatherBytesSent(int64_t shards, int64_t length, int ranks);
+int64_t SumBytesSent(int64_t shards, int64_t length, int ranks, bool fast,
+                     int first = 0, int rank = 0);
+int64_t GatherBytesSent(int64_t shards, int64_t length, int ranks,
+                        int first = 0, int rank = 0);
 
 // A collective call that a step makes `times` times.
 struct StepCall {
@@ -70,6 +75,7 @@ struct StepCall {
   int64_t shards = 0;
   int64_t length = 0;     // floats a shard
   bool training = false;  // of the networks
+  int first = 0;          // rank that brings rows
 };
 
 // What a gang computes and sends.
@@ -83,6 +89,8 @@ struct StepWork {
   int64_t train_shards = 0;  // of a network step
   double train_flops = 0;    // of a shard
   double redundant_flops = 0;
+  double network_update_flops = 0;  // of these, the networks'
+  int64_t networks = 1;
   int64_t parameters = 0;  // of a network, with its buffers
   bool fast = false;
   // With several ranks; `deferred` counts no checkpoints. Where only a random
@@ -95,6 +103,9 @@ StepWork WorkOfStep(const DistillSegmentParameters& parameters,
                     const ResolvedDataset& dataset, bool deferred);
 StepWork WorkOfStep(const MatchTrajectoriesParameters& parameters,
                     const ResolvedDataset& dataset);
+// With what a trainer rank and the others call; of two ranks or more.
+StepWork WithTrainer(const StepWork& work);
+// Of rank 0.
 int64_t StepBytesSent(const StepWork& work, int ranks);
 
 struct Link {
@@ -116,7 +127,7 @@ struct ScalingRow {
     std::string link;
     double exchange_seconds = 0;
     double speedup = 1;  // over one rank
-    // The same with one rank that only trains; 0 with one rank and for paths.
+    // With a trainer rank; 0 with one rank and for paths.
     double trainer_speedup = 0;
     // What keeps it from `ranks`: "match shards", "train shards", "redundant
     // work", "bytes" or "latency"; "none" below 5 % of loss.
@@ -124,18 +135,29 @@ struct ScalingRow {
   };
   std::vector<OnLink> links;
 };
-// `flops_per_second`: what a rank sustains, > 0.
+// `flops_per_second`: what a rank sustains, > 0. `trainer`: rows of two ranks
+// or more are of gangs with a trainer rank.
 std::vector<ScalingRow> ModelScaling(const StepWork& work,
                                      const std::vector<int>& ranks,
                                      double flops_per_second,
-                                     const std::vector<Link>& links);
+                                     const std::vector<Link>& links,
+                                     bool trainer = false);
+
+// What resources.trainer_rank, which is `trainer`, should be instead on these
+// ranks: true where a step gets 5 % faster over one of the links, false where
+// it does over all of them. Empty: what it is.
+std::string TrainerAdvice(const StepWork& work, int ranks, bool trainer,
+                          double flops_per_second,
+                          const std::vector<Link>& links);
 
 // What the tables of `explain` assume a rank to sustain: a third of the fp32
 // peak of a current data centre GPU.
 inline constexpr double kModelFlopsPerSecond = 20e12;
 
-// What a user should know before starting `ranks` ranks; empty: nothing.
-std::vector<std::string> RankWarnings(const StepWork& work, int ranks);
+// What a user should know before starting `ranks` ranks, with or without a
+// trainer rank; empty: nothing.
+std::vector<std::string> RankWarnings(const StepWork& work, int ranks,
+                                      bool trainer = false);
 
 }  // namespace dasm
 

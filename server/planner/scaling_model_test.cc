@@ -166,6 +166,71 @@ TEST(ScalingModel, ATrainerPaysOverASlowLink) {
   EXPECT_GT(at(8)[1].trainer_speedup, 1.05 * at(8)[1].speedup);
 }
 
+TEST(ScalingModel, ATrainerRankSendsNetworksAndTheOthersRows) {
+  // Four rows of 1024 floats by ranks 1 and 2: each has two and adds up its
+  // part, of 21, 21 and 22 cache lines; rank 0 only adds up its own.
+  EXPECT_EQ(SumBytesSent(4, 1024, 3, false, 1, 0), 4 * 2 * 21 * 16);
+  EXPECT_EQ(SumBytesSent(4, 1024, 3, false, 1, 1),
+            4 * (2 * (1024 - 21 * 16) + 2 * 21 * 16));
+  EXPECT_EQ(SumBytesSent(4, 1024, 3, true, 1, 2),
+            4 * ((1024 - 22 * 16) + 2 * 22 * 16));
+  EXPECT_EQ(GatherBytesSent(10, 100, 4, 1, 0), 0);
+  EXPECT_EQ(GatherBytesSent(10, 100, 4, 1, 1), 4 * 400 * 3);
+  EXPECT_EQ(GatherBytesSent(10, 100, 4, 1, 3), 3 * 400 * 3);
+  EXPECT_EQ(GatherBytesSent(1, 100, 4, 1, 3), 0);
+  // Of a step rank 0 sends its wish, one network and the losses of its steps.
+  EXPECT_EQ(StepBytesSent(WithTrainer(Work()), 3),
+            1 + SumBytesSent(1, 320010 + 8, 3, false));
+  DistillSegmentParameters p = Parameters();
+  p.matching.inits_per_step = 3;
+  EXPECT_EQ(StepBytesSent(WithTrainer(Work(p)), 3),
+            1 + SumBytesSent(1, 3 * (320010 + 8), 3, false));
+}
+
+TEST(ScalingModel, AJobWithATrainerRankIsPredictedWithIt) {
+  const std::vector<Link> links = {NvLink(), Ethernet()};
+  const auto rows = ModelScaling(Work(), {1, 5}, 1e12, links, /*trainer=*/true);
+  const ScalingRow one = Model(Work(), 1);
+  EXPECT_EQ(rows[0].match_seconds, one.match_seconds);
+  EXPECT_EQ(rows[0].links[0].trainer_speedup, 0);
+  // Four match; one trains all, and has the networks' updates.
+  EXPECT_EQ(rows[1].match_seconds, Model(Work(), 4).match_seconds);
+  EXPECT_GT(rows[1].train_seconds, one.train_seconds);
+  EXPECT_NEAR(rows[1].train_seconds + rows[1].redundant_seconds,
+              one.train_seconds + one.redundant_seconds, 1e-12);
+  EXPECT_EQ(rows[1].sent_bytes, StepBytesSent(WithTrainer(Work()), 5));
+  for (size_t i = 0; i < links.size(); ++i) {
+    const ScalingRow::OnLink& on = rows[1].links[i];
+    EXPECT_EQ(on.speedup, on.trainer_speedup);
+    EXPECT_EQ(on.trainer_speedup, Model(Work(), 5).links[i].trainer_speedup);
+    EXPECT_NE(on.speedup, Model(Work(), 5).links[i].speedup);
+  }
+}
+
+TEST(ScalingModel, ATrainerThatTakesLongerThanMatchingIsTheLimit) {
+  const ScalingRow many =
+      ModelScaling(Work(), {64}, 1e12, {NvLink()}, /*trainer=*/true).at(0);
+  EXPECT_GT(many.train_seconds, many.match_seconds);
+  EXPECT_EQ(many.links[0].limit, "train shards");
+}
+
+TEST(ScalingModel, AdvisesATrainerRankWhereItPays) {
+  const auto advice = [](int ranks, bool trainer,
+                         const std::vector<Link>& links) {
+    return TrainerAdvice(Work(), ranks, trainer, kModelFlopsPerSecond, links);
+  };
+  EXPECT_THAT(advice(4, false, {NvLink(), Ethernet()}),
+              testing::MatchesRegex(
+                  "resources.trainer_rank: true is predicted to make a step of "
+                  "4 ranks 1\\.[0-9]+ times as fast over 100 Gbit/s"));
+  EXPECT_EQ(advice(1, false, {Ethernet()}), "");
+  EXPECT_EQ(advice(4, false, {NvLink()}), "");
+  // Against it only what holds over every link.
+  EXPECT_THAT(advice(8, true, {NvLink()}),
+              HasSubstr("resources.trainer_rank: false"));
+  EXPECT_EQ(advice(4, true, {NvLink(), Ethernet()}), "");
+}
+
 MatchTrajectoriesParameters Path() {
   MatchTrajectoriesParameters p;
   p.images_per_class = 10;
@@ -217,6 +282,9 @@ TEST(ScalingModel, APathScalesByTheGroupsOfItsBatch) {
   const ScalingRow four = Model(WorkOfStep(Path(), Cifar()), 4);
   EXPECT_GT(four.links[0].speedup, 2);
   EXPECT_EQ(four.links[0].trainer_speedup, 0);
+  EXPECT_EQ(TrainerAdvice(WorkOfStep(Path(), Cifar()), 4, false,
+                          kModelFlopsPerSecond, {Ethernet()}),
+            "");
   MatchTrajectoriesParameters coupled = Path();
   coupled.network.norm = Norm::kBatch;
   EXPECT_LT(Model(WorkOfStep(coupled, Cifar()), 4).links[0].speedup, 1);
@@ -233,6 +301,10 @@ TEST(ScalingModel, RanksWithoutShardsAreWarnedOf) {
   EXPECT_THAT(RankWarnings(Work(), 12)[0], HasSubstr("so 2 of them never"));
   ASSERT_THAT(RankWarnings(Work(), 8), SizeIs(1));
   EXPECT_THAT(RankWarnings(Work(), 8)[0], HasSubstr("unevenly"));
+  EXPECT_THAT(RankWarnings(Work(), 11, /*trainer=*/true), IsEmpty());
+  EXPECT_THAT(
+      RankWarnings(Work(), 12, /*trainer=*/true)[0],
+      HasSubstr("of 12 ranks 11 match and share 10 shards of a matching step"));
 }
 
 }  // namespace

@@ -71,6 +71,7 @@ void SetCost(const TaskCost& cost, v1::Cost* proto) {
 void SetScaling(const TaskGraph& graph, v1::Scaling* proto) {
   proto->set_task("segment-1");
   proto->set_flops_per_second(kModelFlopsPerSecond);
+  proto->set_advice(graph.scaling_advice);
   for (const ScalingRow& row : graph.scaling) {
     v1::ScalingRow* to = proto->add_rows();
     to->set_ranks(row.ranks);

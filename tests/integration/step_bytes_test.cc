@@ -43,7 +43,8 @@ NetworkSpec Network() {
 // Counted at rank 0, of a whole task.
 int64_t Sent(const TaskParameters& parameters,
              const std::map<std::string, std::string>& inputs,
-             Reduction reduction, Exchange exchange) {
+             Reduction reduction, Exchange exchange,
+             bool trainer_rank = false) {
   const auto folder = *TemporaryDirectory::Create();
   TaskFiles files;
   files.output_dir = folder->path();
@@ -59,8 +60,9 @@ int64_t Sent(const TaskParameters& parameters,
   for (const auto& rank : gang.ranks) {
     ranks.emplace_back([&, collective = rank.get()] {
       FakeTaskObserver observer;
-      const auto outcome = RunTask(parameters, files, "cpu", collective,
-                                   &observer, {.exchange = exchange});
+      const auto outcome =
+          RunTask(parameters, files, "cpu", collective, &observer,
+                  {.exchange = exchange, .trainer_rank = trainer_rank});
       EXPECT_TRUE(outcome.ok()) << outcome.status();
     });
   }
@@ -82,13 +84,13 @@ DistillSegmentParameters Matching() {
 
 // The second step of an init, with the training before it.
 int64_t Counted(DistillSegmentParameters p, Reduction reduction,
-                Exchange exchange) {
+                Exchange exchange, bool trainer_rank) {
   const std::map<std::string, std::string> inputs = {
       {"dataset", TinyDatasetBlob({})}};
   p.matching.steps_per_init = 2;
-  const int64_t two = Sent(p, inputs, reduction, exchange);
+  const int64_t two = Sent(p, inputs, reduction, exchange, trainer_rank);
   p.matching.steps_per_init = 3;
-  return Sent(p, inputs, reduction, exchange) - two;
+  return Sent(p, inputs, reduction, exchange, trainer_rank) - two;
 }
 
 void ExpectExact(DistillSegmentParameters p) {
@@ -97,10 +99,14 @@ void ExpectExact(DistillSegmentParameters p) {
     for (const Exchange exchange :
          {Exchange::kEveryStep, Exchange::kDeferred}) {
       const bool deferred = exchange == Exchange::kDeferred;
-      EXPECT_EQ(StepBytesSent(WorkOfStep(p, Resolved(), deferred), kRanks),
-                Counted(p, reduction, exchange))
-          << (deferred ? "deferred" : "every step")
-          << (p.fast_ranks > 0 ? ", fast" : ", ordered");
+      const StepWork work = WorkOfStep(p, Resolved(), deferred);
+      SCOPED_TRACE(absl::StrCat(deferred ? "deferred" : "every step",
+                                p.fast_ranks > 0 ? ", fast" : ", ordered"));
+      EXPECT_EQ(StepBytesSent(work, kRanks),
+                Counted(p, reduction, exchange, false));
+      EXPECT_EQ(StepBytesSent(WithTrainer(work), kRanks),
+                Counted(p, reduction, exchange, true))
+          << "with a trainer rank";
     }
   }
 }

@@ -505,6 +505,7 @@ TEST(Gang, TheNumberOfRanksIsInTheKeyOnlyWithReductionFast) {
   other.mutable_resources()->set_regroup_wait(5);
   other.mutable_resources()->set_exchange(v1::ResourceSpec::EXCHANGE_DEFERRED);
   other.mutable_resources()->set_on_oom(v1::ResourceSpec::ON_OOM_REPLAN);
+  other.mutable_resources()->set_trainer_rank(true);
   EXPECT_EQ(key(other), ordered);
   const auto fast = [](int ranks) {
     v1::JobSpec spec = Spec(ranks, ranks);
@@ -514,6 +515,27 @@ TEST(Gang, TheNumberOfRanksIsInTheKeyOnlyWithReductionFast) {
   const std::string two = key(fast(2));
   EXPECT_NE(two, ordered);
   EXPECT_NE(key(fast(3)), two);
+  v1::JobSpec trainer = fast(2);
+  trainer.mutable_resources()->set_trainer_rank(true);
+  EXPECT_NE(key(trainer), two);
+}
+
+TEST(Gang, EveryRankIsToldOfATrainerRankAlsoWhenOneIsLost) {
+  Rig rig;
+  ScriptedWorker a(&rig, "a", 2), b(&rig, "b", 1);
+  v1::JobSpec spec = Spec(3, 2);
+  spec.mutable_resources()->set_trainer_rank(true);
+  spec.mutable_resources()->set_regroup_wait(0);
+  rig.Submit(spec);
+  Gang gang = ReachGang({&a, &b});
+  ASSERT_THAT(gang, SizeIs(3));
+  for (const auto& [rank, member] : gang) {
+    EXPECT_TRUE(member.order.action.gang.trainer_rank) << rank;
+  }
+  Pass(&rig, 3 * kLease, {&a});
+  gang = Running({&a});
+  ASSERT_THAT(gang, SizeIs(2));
+  EXPECT_TRUE(gang.at(1).order.action.gang.trainer_rank);
 }
 
 TEST(Gang, AnEarlierJobsGangDoesNotBindALaterOne) {

@@ -111,6 +111,9 @@ TEST_F(Service, ExplainModelsTheScalingAndWarnsOfIdleRanks) {
   EXPECT_GT(response.scaling().rows(4).sent_bytes(), 0);
   // The tiny job's arithmetic takes no time.
   EXPECT_EQ(response.scaling().rows(4).links(0).limit(), "latency");
+  // Nor do its networks, whose sums are most of the calls of a step.
+  EXPECT_THAT(response.scaling().advice(),
+              HasSubstr("resources.trainer_rank: true"));
   ASSERT_THAT(response.warnings(), SizeIs(1));
   EXPECT_THAT(response.warnings(0), HasSubstr("7 ranks share 3 shards"));
 }
