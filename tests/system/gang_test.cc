@@ -4,8 +4,11 @@
 #include <sys/stat.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/base/ids.h"
 #include "common/base/random_stream.h"
 #include "gmock/gmock.h"
@@ -43,6 +46,30 @@ class GangSystem : public testing::Test {
     EXPECT_EQ(cluster_->AwaitDigest(job, folder_ / "out"),
               DigestOfOneRank(folder_, settings));
     cluster_->ExpectNothingLeft();
+  }
+
+  // The runner that writes checkpoints, which is rank 0's; 0: none has yet.
+  int RunnerOfRankZero() {
+    for (const int runner : cluster_->Runners()) {
+      // The program, --task, its folder.
+      const std::vector<std::string> arguments = absl::StrSplit(
+          ReadText(absl::StrCat("/proc/", runner, "/cmdline")), '\0');
+      if (arguments.size() < 3) continue;  // It has just ended.
+      std::error_code error;
+      for (const auto& file :
+           std::filesystem::directory_iterator(arguments[2] + "/ckpt", error)) {
+        if (file.path().filename().string().starts_with("step-")) return runner;
+      }
+    }
+    return 0;
+  }
+  // How many gangs had one rank that trained.
+  int CountTrainers(const std::string& job) {
+    const Finished logs = cluster_->Ctl({"logs", job});
+    EXPECT_EQ(logs.exit_code, 0) << logs.err;
+    const std::vector<std::string> parts =
+        absl::StrSplit(logs.out, "trains the networks, the others match");
+    return static_cast<int>(parts.size()) - 1;
   }
 
   TemporaryFolder folder_;
@@ -135,6 +162,35 @@ TEST_F(GangSystem, GoesOnWithFewerRanksWhenAWorkerIsGone) {
       << cluster_->Logs();
   // The next segment is a new gang; it does not wait for slots that are gone.
   ExpectDigestOfOneRank(job, LongSegments(1));
+}
+
+TEST_F(GangSystem, ATrainerRankHasTheDigestOfOneRank) {
+  StartTwoWorkersOfTwoSlots();
+  const std::string job =
+      cluster_->Submit(folder_ / "job.yaml",
+                       {"resources.ranks=3", "resources.trainer_rank=true"});
+  EXPECT_EQ(cluster_->AwaitDigest(job, folder_ / "out"),
+            DigestOfOneRank(folder_, {}));
+  // Two segments.
+  EXPECT_EQ(CountTrainers(job), 2) << cluster_->Logs();
+  cluster_->ExpectNothingLeft();
+}
+
+TEST_F(GangSystem, GoesOnWhenTheRankThatTrainsIsKilled) {
+  StartTwoWorkersOfTwoSlots();
+  std::vector<std::string> settings = LongSegments(/*ranks=*/3);
+  settings.push_back("resources.trainer_rank=true");
+  const std::string job = cluster_->Submit(folder_ / "job.yaml", settings);
+  int trainer = 0;
+  ASSERT_TRUE(Eventually([&] { return (trainer = RunnerOfRankZero()) != 0; }))
+      << cluster_->Logs();
+  kill(trainer, SIGKILL);
+  EXPECT_EQ(cluster_->AwaitDigest(job, folder_ / "out"),
+            DigestOfOneRank(folder_, LongSegments(1)));
+  EXPECT_GT(cluster_->CountInLogs("attempt failed"), 0);
+  // Two segments, one of them a second time.
+  EXPECT_GE(CountTrainers(job), 3) << cluster_->Logs();
+  cluster_->ExpectNothingLeft();
 }
 
 }  // namespace
