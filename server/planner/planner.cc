@@ -62,7 +62,8 @@ void AddDistilledSegments(GraphBuilder* builder) {
                            builder->StoredUpTo(k - 1));
     task.ranks = spec.resources.ranks;
     task.cost.reduced_bytes_per_step =
-        StepBytesSent(trainer ? WithTrainer(work) : work, task.ranks);
+        trainer ? StepBytesSent(WithTrainer(work), task.ranks, 1)
+                : StepBytesSent(work, task.ranks);
     GraphBuilder::AddSegmentInputs(k - 1, &task);
     if (pooled) {
       task.inputs["pool"] =

@@ -64,7 +64,8 @@ struct TaskCost {
   int64_t fixed_memory_bytes = 0;
   int64_t memory_bytes_per_image = 0;
   int64_t artifact_bytes = 0;
-  // Payload that rank 0 of the gang sends; 0 with one rank.
+  // Payload that rank 0 of the gang sends, beside a trainer rank that rank 1
+  // does, which sends most; 0 with one rank.
   int64_t reduced_bytes_per_step = 0;
   int64_t steps = 0;
 };

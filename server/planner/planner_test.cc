@@ -261,6 +261,9 @@ TEST(PlanJob, HowRanksRunIsInNoParametersUnlessTheyAddFast) {
             4);
   EXPECT_TRUE(
       Parameters<DistillSegmentParameters>(four, "segment-1").fast_trainer);
+  EXPECT_EQ(four.scaling[2].ranks, 4);
+  EXPECT_EQ(Find(four, "segment-1").cost.reduced_bytes_per_step,
+            four.scaling[2].sent_bytes);
   many.resources.trainer_rank = false;
   EXPECT_NE(ToCanonicalJson(Find(PlanIdc(many), "segment-1").parameters),
             ToCanonicalJson(Find(four, "segment-1").parameters));

@@ -56,7 +56,9 @@ int64_t BytesSent(const StepCall& call, int ranks, bool fast, int rank) {
     case StepCall::Kind::kGather:
       return GatherBytesSent(call.shards, call.length, ranks, call.first, rank);
     case StepCall::Kind::kPoll:
-      return rank == 0 && ranks > 1 ? 1 : 0;
+      // The byte lies in the last rank's range, which tells the others.
+      if (rank == 0) return ranks > 1 ? 1 : 0;
+      return rank == ranks - 1 ? ranks - 2 : 0;
   }
   return 0;
 }
@@ -264,10 +266,10 @@ StepWork WithTrainer(const StepWork& work) {
   return with;
 }
 
-int64_t StepBytesSent(const StepWork& work, int ranks) {
+int64_t StepBytesSent(const StepWork& work, int ranks, int rank) {
   int64_t bytes = 0;
   for (const StepCall& call : work.calls) {
-    bytes += call.times * BytesSent(call, ranks, work.fast, 0);
+    bytes += call.times * BytesSent(call, ranks, work.fast, rank);
   }
   return bytes;
 }
@@ -285,7 +287,8 @@ std::vector<ScalingRow> ModelScaling(const StepWork& work,
     const bool trains = trainer && count > 1;
     ScalingRow row;
     row.ranks = count;
-    row.sent_bytes = StepBytesSent(trains ? WithTrainer(work) : work, count);
+    row.sent_bytes = trains ? StepBytesSent(WithTrainer(work), count, 1)
+                            : StepBytesSent(work, count);
     for (const Link& link : links) {
       const StepSeconds one = Predict(work, 1, false, flops_per_second, link);
       const StepSeconds own =

@@ -105,8 +105,7 @@ StepWork WorkOfStep(const MatchTrajectoriesParameters& parameters,
                     const ResolvedDataset& dataset);
 // With what a trainer rank and the others call; of two ranks or more.
 StepWork WithTrainer(const StepWork& work);
-// Of rank 0.
-int64_t StepBytesSent(const StepWork& work, int ranks);
+int64_t StepBytesSent(const StepWork& work, int ranks, int rank = 0);
 
 struct Link {
   std::string name;
@@ -122,7 +121,7 @@ struct ScalingRow {
   double match_seconds = 0;  // of the rank that has most
   double train_seconds = 0;
   double redundant_seconds = 0;
-  int64_t sent_bytes = 0;
+  int64_t sent_bytes = 0;  // by rank 0; by rank 1 beside a trainer rank
   struct OnLink {
     std::string link;
     double exchange_seconds = 0;

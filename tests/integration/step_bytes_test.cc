@@ -40,11 +40,11 @@ NetworkSpec Network() {
   return network;
 }
 
-// Counted at rank 0, of a whole task.
-int64_t Sent(const TaskParameters& parameters,
-             const std::map<std::string, std::string>& inputs,
-             Reduction reduction, Exchange exchange,
-             bool trainer_rank = false) {
+// Counted at each rank, of a whole task.
+std::vector<int64_t> Sent(const TaskParameters& parameters,
+                          const std::map<std::string, std::string>& inputs,
+                          Reduction reduction, Exchange exchange,
+                          bool trainer_rank = false) {
   const auto folder = *TemporaryDirectory::Create();
   TaskFiles files;
   files.output_dir = folder->path();
@@ -67,7 +67,11 @@ int64_t Sent(const TaskParameters& parameters,
     });
   }
   for (std::thread& rank : ranks) rank.join();
-  return gang.listening.processes[0]->payload_bytes_sent();
+  std::vector<int64_t> bytes;
+  for (const auto& process : gang.listening.processes) {
+    bytes.push_back(process->payload_bytes_sent());
+  }
+  return bytes;
 }
 
 DistillSegmentParameters Matching() {
@@ -83,14 +87,16 @@ DistillSegmentParameters Matching() {
 }
 
 // The second step of an init, with the training before it.
-int64_t Counted(DistillSegmentParameters p, Reduction reduction,
-                Exchange exchange, bool trainer_rank) {
+std::vector<int64_t> Counted(DistillSegmentParameters p, Reduction reduction,
+                             Exchange exchange, bool trainer_rank) {
   const std::map<std::string, std::string> inputs = {
       {"dataset", TinyDatasetBlob({})}};
   p.matching.steps_per_init = 2;
-  const int64_t two = Sent(p, inputs, reduction, exchange, trainer_rank);
+  const auto two = Sent(p, inputs, reduction, exchange, trainer_rank);
   p.matching.steps_per_init = 3;
-  return Sent(p, inputs, reduction, exchange, trainer_rank) - two;
+  auto step = Sent(p, inputs, reduction, exchange, trainer_rank);
+  for (int rank = 0; rank < kRanks; ++rank) step[rank] -= two[rank];
+  return step;
 }
 
 void ExpectExact(DistillSegmentParameters p) {
@@ -102,11 +108,14 @@ void ExpectExact(DistillSegmentParameters p) {
       const StepWork work = WorkOfStep(p, Resolved(), deferred);
       SCOPED_TRACE(absl::StrCat(deferred ? "deferred" : "every step",
                                 p.fast_ranks > 0 ? ", fast" : ", ordered"));
-      EXPECT_EQ(StepBytesSent(work, kRanks),
-                Counted(p, reduction, exchange, false));
-      EXPECT_EQ(StepBytesSent(WithTrainer(work), kRanks),
-                Counted(p, reduction, exchange, true))
-          << "with a trainer rank";
+      for (const bool trainer : {false, true}) {
+        const StepWork called = trainer ? WithTrainer(work) : work;
+        const auto counted = Counted(p, reduction, exchange, trainer);
+        for (int rank = 0; rank < kRanks; ++rank) {
+          EXPECT_EQ(StepBytesSent(called, kRanks, rank), counted[rank])
+              << rank << (trainer ? " beside a trainer" : "");
+        }
+      }
     }
   }
 }
@@ -161,10 +170,10 @@ void ExpectExact(MatchTrajectoriesParameters p) {
   for (const Reduction reduction : {Reduction::kOrdered, Reduction::kFast}) {
     p.fast_ranks = reduction == Reduction::kFast ? kRanks : 0;
     p.matching.iterations = 1;
-    const int64_t one = Sent(p, inputs, reduction, Exchange::kEveryStep);
+    const auto one = Sent(p, inputs, reduction, Exchange::kEveryStep);
     p.matching.iterations = 2;
     EXPECT_EQ(StepBytesSent(WorkOfStep(p, Resolved()), kRanks),
-              Sent(p, inputs, reduction, Exchange::kEveryStep) - one)
+              Sent(p, inputs, reduction, Exchange::kEveryStep)[0] - one[0])
         << (p.fast_ranks > 0 ? "fast" : "ordered");
   }
 }
