@@ -148,10 +148,14 @@ TEST(Gang, WaitsForAllOfItsSlotsBeforeItStarts) {
 TEST(Gang, StartsSmallerWhereItsPoolIs) {
   Rig rig;
   ScriptedWorker a(&rig, "a", 2);
-  rig.Submit(Spec(3, /*min_ranks=*/2));
+  v1::JobSpec spec = Spec(3, /*min_ranks=*/2);
+  spec.mutable_resources()->set_trainer_rank(true);
+  rig.Submit(spec);
   EXPECT_THAT(ReachGang({&a}), IsEmpty());
   Pass(&rig, absl::Minutes(1), {&a});
-  EXPECT_THAT(Running({&a}), SizeIs(2));
+  const Gang gang = Running({&a});
+  ASSERT_THAT(gang, SizeIs(2));
+  EXPECT_TRUE(gang.at(1).order.action.gang.trainer_rank);
 }
 
 TEST(Gang, IsReleasedAsAWholeWhenOneOfItsWorkersLeaves) {
@@ -518,24 +522,6 @@ TEST(Gang, TheNumberOfRanksIsInTheKeyOnlyWithReductionFast) {
   v1::JobSpec trainer = fast(2);
   trainer.mutable_resources()->set_trainer_rank(true);
   EXPECT_NE(key(trainer), two);
-}
-
-TEST(Gang, EveryRankIsToldOfATrainerRankAlsoWhenOneIsLost) {
-  Rig rig;
-  ScriptedWorker a(&rig, "a", 2), b(&rig, "b", 1);
-  v1::JobSpec spec = Spec(3, 2);
-  spec.mutable_resources()->set_trainer_rank(true);
-  spec.mutable_resources()->set_regroup_wait(0);
-  rig.Submit(spec);
-  Gang gang = ReachGang({&a, &b});
-  ASSERT_THAT(gang, SizeIs(3));
-  for (const auto& [rank, member] : gang) {
-    EXPECT_TRUE(member.order.action.gang.trainer_rank) << rank;
-  }
-  Pass(&rig, 3 * kLease, {&a});
-  gang = Running({&a});
-  ASSERT_THAT(gang, SizeIs(2));
-  EXPECT_TRUE(gang.at(1).order.action.gang.trainer_rank);
 }
 
 TEST(Gang, AnEarlierJobsGangDoesNotBindALaterOne) {
