@@ -6,18 +6,26 @@
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
+#include <string>
+#include <vector>
 
+#include "worker/agent/runner_environment.h"
 #include "worker/runner/memory_policy.h"
 
 namespace dasm::bench {
 
 void RunLikeARunner(char** argv) {
-  // As the agent starts a runner: these are read when a process begins.
   if (std::getenv("OMP_NUM_THREADS") == nullptr) {
-    setenv("OMP_NUM_THREADS", "1", 1);
-    setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
-    setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 1);
-    execv("/proc/self/exe", argv);
+    std::vector<std::string> inherited;
+    for (char** line = environ; *line != nullptr; ++line) {
+      inherited.emplace_back(*line);
+    }
+    std::vector<std::string> lines =
+        RunnerEnvironment(inherited, BestInstructionSet());
+    std::vector<char*> environment;
+    for (std::string& line : lines) environment.push_back(line.data());
+    environment.push_back(nullptr);
+    execve("/proc/self/exe", argv, environment.data());
   }
   SetMemoryPolicy();
 }

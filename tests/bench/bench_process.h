@@ -9,8 +9,9 @@
 
 namespace dasm::bench {
 
-// Starts the program again as the agent starts a runner, unless that was done,
-// and makes its allocator a runner's. First in main().
+// Starts the program again in a runner's environment, and makes its allocator a
+// runner's. With OMP_NUM_THREADS set it stays as it was started, for a
+// comparison of environments. First in main().
 void RunLikeARunner(char** argv);
 
 double Now();  // seconds of the steady clock

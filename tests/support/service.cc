@@ -41,13 +41,22 @@ std::string Service::StartCoordinator() {
 }
 
 std::string Service::StartWorker(const std::string& name, int slots,
-                                 int threads) {
-  worker_ = std::make_unique<Process>(
-      std::vector<std::string>{Binary("dasm-worker"), "--coordinator",
-                               address(), "--state", state(name), "--slots",
-                               absl::StrCat(slots), "--threads",
-                               absl::StrCat(threads), "--data", data_},
-      absl::StrCat(folder_, "/", name, ".log"));
+                                 int threads,
+                                 const std::vector<std::string>& flags) {
+  std::vector<std::string> argv = {Binary("dasm-worker"),
+                                   "--coordinator",
+                                   address(),
+                                   "--state",
+                                   state(name),
+                                   "--slots",
+                                   absl::StrCat(slots),
+                                   "--threads",
+                                   absl::StrCat(threads),
+                                   "--data",
+                                   data_};
+  argv.insert(argv.end(), flags.begin(), flags.end());
+  worker_ =
+      std::make_unique<Process>(argv, absl::StrCat(folder_, "/", name, ".log"));
   return worker_->ReadLine();
 }
 

@@ -24,7 +24,8 @@ class Service {
   // empty when it refused.
   std::string StartCoordinator();
   std::string StartWorker(const std::string& name = "worker", int slots = 1,
-                          int threads = 1);
+                          int threads = 1,
+                          const std::vector<std::string>& flags = {});
 
   Process* coordinator() { return coordinator_.get(); }
   Process* worker() { return worker_.get(); }

@@ -132,6 +132,17 @@ TEST_F(Digest, IsTheSameThroughASeparateCoordinatorAndWorker) {
                    "out-separate");
 }
 
+// Where the CPU has VNNI, other workers' runners may use it and this one's may
+// not.
+TEST_F(Digest, IsTheSameWithoutInstructionsForBytes) {
+  Service service(*folder_ / "avx512", folder_->path());
+  ASSERT_TRUE(mkdir((*folder_ / "avx512").c_str(), 0700) == 0);
+  ASSERT_THAT(service.StartCoordinator(), StartsWith("ready grpc="));
+  ASSERT_THAT(service.StartWorker("worker", 1, 1, {"--isa", "avx512"}),
+              StartsWith("ready "));
+  ExpectSameDigest(&service, Submit(&service), "out-avx512");
+}
+
 // Kills a process chosen at random at a random moment, again and again until
 // the job is done. The number of runs comes from the environment: 5 in
 // scripts/test, 50 in scripts/nightly.

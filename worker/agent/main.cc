@@ -4,6 +4,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cctype>
 #include <cstdio>
@@ -108,6 +109,12 @@ std::string DefaultRunner() {
   return (self.parent_path() / "dasm-runner").string();
 }
 
+InstructionSet WantedInstructionSet(const std::string& isa) {
+  if (isa == "avx2") return InstructionSet::kAvx2;
+  const InstructionSet best = BestInstructionSet();
+  return isa == "avx512" ? std::min(best, InstructionSet::kAvx512) : best;
+}
+
 std::vector<std::string> InheritedEnvironment() {
   std::vector<std::string> lines;
   for (char** line = environ; *line != nullptr; ++line) {
@@ -178,9 +185,8 @@ absl::Status Serve(const Flags& flags) {
   wanted.use_devices = flags.device == "auto";
   wanted.share_devices = flags.share_devices;
   wanted.runner = flags.runner.empty() ? DefaultRunner() : flags.runner;
-  wanted.environment = RunnerEnvironment(
-      InheritedEnvironment(),
-      flags.isa == "avx2" ? InstructionSet::kAvx2 : BestInstructionSet());
+  wanted.environment = RunnerEnvironment(InheritedEnvironment(),
+                                         WantedInstructionSet(flags.isa));
   DASM_ASSIGN_OR_RETURN(const DeviceInventory inventory,
                         TakeInventory(wanted, &launcher));
 
@@ -287,9 +293,10 @@ int Main(int argc, char** argv) {
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->default_str("10GiB");
   app.add_option("--isa", flags.isa,
-                 "Instruction set of the runners: best, or avx2, so that "
-                 "machines with and without AVX-512 give the same bits")
-      ->check(CLI::IsMember({"best", "avx2"}))
+                 "Instruction set of the runners: best; avx2, so that machines "
+                 "with and without AVX-512 give the same bits; or avx512, best "
+                 "without VNNI, which has the same bits")
+      ->check(CLI::IsMember({"best", "avx512", "avx2"}))
       ->capture_default_str();
   app.add_option("--runner", flags.runner,
                  "The dasm-runner to start; default: the one beside this file");

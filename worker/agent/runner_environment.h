@@ -8,8 +8,10 @@
 
 namespace dasm {
 
-// What kernels may use, from the widest that libraries tell apart.
-enum class InstructionSet { kBaseline, kAvx2, kAvx512 };
+// What kernels may use, to the widest that libraries tell apart. VNNI multiplies
+// bytes exactly and nothing else: with it the bits, and the numerics class, are
+// those of AVX-512.
+enum class InstructionSet { kBaseline, kAvx2, kAvx512, kAvx512Vnni };
 
 // The widest that this CPU has.
 InstructionSet BestInstructionSet();

@@ -17,6 +17,8 @@ TEST(RunnerEnvironment, PinsWhatDecidesBitsWhateverIsInherited) {
   EXPECT_THAT(lines, Contains("MKL_CBWR=AVX2"));
   EXPECT_THAT(lines, Contains("ATEN_CPU_CAPABILITY=avx2"));
   EXPECT_THAT(lines, Contains("ONEDNN_MAX_CPU_ISA=AVX2"));
+  EXPECT_THAT(lines, Contains("OPENBLAS_CORETYPE=Haswell"));
+  EXPECT_THAT(lines, Contains("OPENBLAS_NUM_THREADS=1"));
   EXPECT_THAT(lines, Contains("HOME=/home/x"));
   EXPECT_THAT(lines, Not(Contains("OMP_NUM_THREADS=8")));
 }
@@ -25,6 +27,15 @@ TEST(RunnerEnvironment, PinsTheWiderSetWhereItIsAskedFor) {
   const auto lines = RunnerEnvironment({}, InstructionSet::kAvx512);
   EXPECT_THAT(lines, Contains("ATEN_CPU_CAPABILITY=avx512"));
   EXPECT_THAT(lines, Contains("ONEDNN_MAX_CPU_ISA=AVX512_CORE"));
+  EXPECT_THAT(lines, Contains("OPENBLAS_CORETYPE=SkylakeX"));
+  EXPECT_THAT(lines, Contains("MKL_CBWR=AVX512"));
+}
+
+TEST(RunnerEnvironment, MultipliesBytesExactlyWhereTheCpuDoes) {
+  const auto lines = RunnerEnvironment({}, InstructionSet::kAvx512Vnni);
+  EXPECT_THAT(lines, Contains("ATEN_CPU_CAPABILITY=avx512"));
+  EXPECT_THAT(lines, Contains("ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI"));
+  EXPECT_THAT(lines, Contains("OPENBLAS_CORETYPE=SkylakeX"));
   EXPECT_THAT(lines, Contains("MKL_CBWR=AVX512"));
 }
 
@@ -32,6 +43,7 @@ TEST(RunnerEnvironment, DoesNotPromiseAvx2WithoutIt) {
   const auto lines = RunnerEnvironment({}, InstructionSet::kBaseline);
   EXPECT_THAT(lines, Contains("ATEN_CPU_CAPABILITY=default"));
   EXPECT_THAT(lines, Contains("ONEDNN_MAX_CPU_ISA=DEFAULT"));
+  EXPECT_THAT(lines, Contains("OPENBLAS_CORETYPE=Prescott"));
   EXPECT_THAT(lines, Contains("MKL_CBWR=COMPATIBLE"));
 }
 

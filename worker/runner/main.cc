@@ -17,6 +17,7 @@
 #include "common/base/error.h"
 #include "common/base/logging.h"
 #include "common/base/status_macros.h"
+#include "worker/engine/dataset/eigenvectors.h"
 #include "worker/engine/task/task.h"
 #include "worker/runner/agent_channel.h"
 #include "worker/runner/device.h"
@@ -63,6 +64,10 @@ int Fail(const absl::Status& status) {
 
 int PrintDescription() {
   InitEngine();
+  // A class without it would fail where somebody whitens: better here.
+  if (const auto version = OpenBlasVersion(); !version.ok()) {
+    return Fail(version.status());
+  }
   std::printf("%s\n", Describe().dump().c_str());
   return 0;
 }

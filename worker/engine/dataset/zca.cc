@@ -1,7 +1,6 @@
 #include "worker/engine/dataset/zca.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <functional>
@@ -14,6 +13,7 @@
 #include "common/artifact/safetensors.h"
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
+#include "worker/engine/dataset/eigenvectors.h"
 #include "worker/engine/dataset/tensor_view.h"
 #include "worker/engine/shard/shard_runner.h"
 
@@ -44,39 +44,34 @@ at::Tensor ProductOfRows(const at::Tensor& a, const at::Tensor& b) {
   return at::mkldnn_linear(Pack(a), Pack(b)).to_dense();
 }
 
-// Whether sums of products of int8 are what they should be: without VNNI
-// oneDNN's saturate in 16 bits on the way.
-bool HasExactByteProducts() {
-  static const bool exact = [] {
-    if (!at::hasMKLDNN()) return false;
-    constexpr int64_t kSide = 64;
-    constexpr int64_t kTerms = 256;
-    for (int a : {-128, 127}) {
-      for (int b : {-128, 127}) {
-        const at::Tensor products =
-            at::_int_mm(at::full({kTerms, kSide}, a, at::kChar).t(),
-                        at::full({kTerms, kSide}, b, at::kChar));
-        if (!products.eq(a * b * kTerms).all().item<bool>()) return false;
-      }
+// Whether sums of `terms` products of int8 are what they should be: without
+// VNNI oneDNN's saturate in 16 bits on the way.
+bool AreByteProductsExact(int64_t rows, int64_t columns, int64_t terms) {
+  for (int a : {-128, 127}) {
+    for (int b : {-128, 127}) {
+      const at::Tensor products =
+          at::_int_mm(at::full({terms, rows}, a, at::kChar).t(),
+                      at::full({terms, columns}, b, at::kChar));
+      if (!products.eq(a * b * terms).all().item<bool>()) return false;
     }
-    return true;
-  }();
-  return exact;
+  }
+  return true;
 }
 
-// Sets the number of intra-op threads, and sets it back.
-class IntraOpThreads {
- public:
-  explicit IntraOpThreads(int threads) : before_(at::get_num_threads()) {
-    at::set_num_threads(threads);
+// In every shape that a covariance takes: a library may choose by it.
+bool AreByteProductsExact(const std::vector<Range>& ranges, int64_t images,
+                          int64_t chunk) {
+  if (!at::hasMKLDNN()) return false;
+  for (int64_t terms : {std::min(chunk, images), images % chunk}) {
+    if (terms == 0) continue;
+    for (const Range& rows : {ranges.front(), ranges.back()}) {
+      for (const Range& columns : {ranges.front(), ranges.back()}) {
+        if (!AreByteProductsExact(rows.size, columns.size, terms)) return false;
+      }
+    }
   }
-  ~IntraOpThreads() { at::set_num_threads(before_); }
-  IntraOpThreads(const IntraOpThreads&) = delete;
-  IntraOpThreads& operator=(const IntraOpThreads&) = delete;
-
- private:
-  const int before_;
-};
+  return true;
+}
 
 // The upper tiles of a symmetric [D, D] matrix, one a shard.
 class SymmetricTiles {
@@ -187,7 +182,7 @@ using TileProducts = std::function<at::Tensor(size_t i, size_t j)>;
 TileProducts ProductsOfChunk(const ByteImages& images, int64_t begin, int64_t n,
                              const std::vector<Range>& ranges,
                              bool byte_products, at::Device device) {
-  if (byte_products && device.is_cpu() && HasExactByteProducts()) {
+  if (byte_products) {
     return
         [&ranges, bytes = CentredInt8(images, begin, n)](size_t i, size_t j) {
           const auto columns = [&](const Range& range) {
@@ -212,11 +207,14 @@ absl::StatusOr<std::vector<at::Tensor>> SumsOfProducts(
     const SymmetricTiles& tiles, const ShardRunner& runner,
     absl::FunctionRef<absl::Status()> proceed) {
   std::vector<at::Tensor> sums(tiles.size());
+  const bool byte_products =
+      options.byte_products && runner.device().is_cpu() &&
+      AreByteProductsExact(tiles.ranges(), images.size(), options.chunk);
   for (int64_t begin = 0; begin < images.size(); begin += options.chunk) {
     DASM_RETURN_IF_ERROR(proceed());
     const TileProducts products_of = ProductsOfChunk(
         images, begin, std::min(options.chunk, images.size() - begin),
-        tiles.ranges(), options.byte_products, runner.device());
+        tiles.ranges(), byte_products, runner.device());
     for (int64_t tile = runner.rank(); tile < tiles.size();
          tile += runner.size()) {
       const auto& [i, j] = tiles.pair(tile);
@@ -256,6 +254,12 @@ struct Eigensystem {
   at::Tensor vectors;  // [D, D], found in fp64 and rounded to fp32
 };
 
+// Of a contiguous fp64 tensor on the host.
+absl::Span<double> Doubles(const at::Tensor& tensor) {
+  return {tensor.mutable_data_ptr<double>(),
+          static_cast<size_t>(tensor.numel())};
+}
+
 absl::Status Broadcast(const at::Tensor& tensor, Collective* collective) {
   return collective->Broadcast(absl::MakeSpan(
       static_cast<char*>(tensor.mutable_data_ptr()), tensor.nbytes()));
@@ -267,12 +271,12 @@ absl::StatusOr<Eigensystem> Decompose(int64_t dimensions, at::Tensor covariance,
                                       at::Device device) {
   Eigensystem system;
   if (collective->rank() == 0) {
-    const IntraOpThreads threads(kEigenThreads);
-    const auto [values, vectors] = at::linalg_eigh(covariance.cpu());
-    covariance.reset();
-    system.values = values.clamp_min(0);
-    // LAPACK's are columns in memory.
-    system.vectors = vectors.to(at::kFloat).contiguous();
+    const at::Tensor vectors = std::exchange(covariance, {}).cpu();
+    system.values = at::empty({dimensions}, at::kDouble);
+    DASM_RETURN_IF_ERROR(
+        FindEigenvectors(Doubles(vectors), Doubles(system.values)));
+    system.values.clamp_min_(0);
+    system.vectors = vectors.to(at::kFloat).t().contiguous();
   } else {
     system.values = at::empty({dimensions}, at::kDouble);
     system.vectors = at::empty({dimensions, dimensions}, at::kFloat);

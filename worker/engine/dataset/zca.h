@@ -13,8 +13,7 @@
 //   their largest part, a multiple of the identity; whitening is fp32.
 // Determinism: ranks share tiles of the matrices; the same bits for any number
 //   of ranks. Eigenvectors are found by rank 0 while the others wait, with
-//   kEigenThreads intra-op threads whatever a rank has: LAPACK's bits depend on
-//   their number.
+//   threads of their own (eigenvectors.h).
 // Threads: all ranks make the same calls. May throw c10::Error.
 #ifndef DASM_WORKER_ENGINE_DATASET_ZCA_H_
 #define DASM_WORKER_ENGINE_DATASET_ZCA_H_
@@ -31,10 +30,6 @@
 #include "worker/engine/dataset/image_data.h"
 
 namespace dasm {
-
-// Decides bits. Threads that a slot has no cores for cost it little, as long as
-// they wait without spinning (OMP_WAIT_POLICY, as runners are started).
-inline constexpr int kEigenThreads = 2;
 
 struct Zca {
   at::Tensor mean;  // f32 [D]
@@ -64,7 +59,7 @@ struct ZcaOptions {
 
 // Fitted on all of `images`, at least two. `proceed` is asked between chunks
 // and matrices, by all ranks alike; its error ends the fit. Errors: those of
-// `proceed` and the collective.
+// `proceed`, the collective and FindEigenvectors.
 absl::StatusOr<ZcaFit> FitZca(
     const ByteImages& images, const ZcaOptions& options, Collective* collective,
     at::Device device, absl::FunctionRef<absl::Status()> proceed = [] {

@@ -15,6 +15,7 @@
 #include "common/base/error.h"
 #include "common/base/status_macros.h"
 #include "worker/collective/single_process_collective.h"
+#include "worker/engine/dataset/eigenvectors.h"
 #include "worker/engine/device/load_plugin.h"
 #include "worker/engine/device/precision.h"
 #include "worker/engine/device/step_graph.h"
@@ -39,7 +40,7 @@ namespace {
 
 // Of our own arithmetic: raised whenever a change of the engine changes the
 // bits of a result.
-constexpr int kNumericsVersion = 4;
+constexpr int kNumericsVersion = 5;
 
 absl::StatusOr<TaskOutcome> NotTheEngines(std::string_view kind) {
   return absl::InvalidArgumentError(absl::StrCat(
@@ -184,6 +185,13 @@ bool IsReplicated(const absl::Status& status) {
   }
 }
 
+// What of a numerics class is the same for every device.
+std::string LibrariesOfClass() {
+  return absl::StrCat("/torch-", DASM_TORCH_VERSION, "/openblas-",
+                      OpenBlasVersion().value_or("none"), "/fp32/n",
+                      kNumericsVersion);
+}
+
 }  // namespace
 
 void InitEngine() {
@@ -198,13 +206,11 @@ std::string NumericsClass() {
   for (char& c : isa) {
     if (c == ' ') c = '-';
   }
-  return absl::StrCat("cpu-", isa, "/torch-", DASM_TORCH_VERSION, "/fp32/n",
-                      kNumericsVersion);
+  return absl::StrCat("cpu-", isa, LibrariesOfClass());
 }
 
 std::string DeviceNumericsClass(std::string_view architecture) {
-  return absl::StrCat("cuda-", std::string(architecture), "/torch-",
-                      DASM_TORCH_VERSION, "/fp32/n", kNumericsVersion);
+  return absl::StrCat("cuda-", std::string(architecture), LibrariesOfClass());
 }
 
 absl::StatusOr<TaskOutcome> RunTask(const TaskParameters& parameters,

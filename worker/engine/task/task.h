@@ -88,11 +88,12 @@ absl::StatusOr<TaskOutcome> RunTask(const TaskParameters& parameters,
 // Once per process, before any tensor: one intra-op thread, deterministic
 // kernels. Ranks are threads (worker/collective), never OpenMP.
 void InitEngine();
-// e.g. "cpu-avx2/torch-2.11.0+cu130/fp32/n4": results are bit-equal within it.
+// e.g. "cpu-avx2/torch-2.11.0+cu130/openblas-0.3.21/fp32/n5": results are
+// bit-equal within it. Where "openblas-none" is, nothing can be whitened.
 std::string NumericsClass();
 // That of a device of this architecture ("sm90"), e.g.
-// "cuda-sm90/torch-2.11.0+cu130/fp32/n4". tf32 and bf16 are the spec's
-// execution.precision, which is in every key beside the class.
+// "cuda-sm90/torch-2.11.0+cu130/openblas-0.3.21/fp32/n5". tf32 and bf16 are the
+// spec's execution.precision, which is in every key beside the class.
 std::string DeviceNumericsClass(std::string_view architecture);
 
 }  // namespace dasm

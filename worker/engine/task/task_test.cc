@@ -297,8 +297,10 @@ TEST(RunTask, SetOfAnotherShapeIsBadData) {
 }
 
 TEST(NumericsClass, NamesDeviceInstructionsLibraryAndPrecision) {
-  EXPECT_THAT(NumericsClass(), ::testing::MatchesRegex(
-                                   "cpu-[a-z0-9-]+/torch-[^/]+/fp32/n[0-9]+"));
+  EXPECT_THAT(
+      NumericsClass(),
+      ::testing::MatchesRegex("cpu-[a-z0-9-]+/torch-[^/]+/openblas-[0-9.]+/"
+                              "fp32/n[0-9]+"));
 }
 
 // A device of the CPU's memory, which knows one peak.
