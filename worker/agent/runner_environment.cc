@@ -53,8 +53,8 @@ std::vector<std::string> RunnerEnvironment(
   }
   values["OMP_NUM_THREADS"] = "1";
   values["OMP_WAIT_POLICY"] = "PASSIVE";
+  values["GOMP_SPINCOUNT"] = "10000";
   values["MKL_NUM_THREADS"] = "1";
-  values["OPENBLAS_NUM_THREADS"] = "1";
   const Pins pins = PinsOf(instructions);
   values["ONEDNN_MAX_CPU_ISA"] = pins.onednn;
   values["ATEN_CPU_CAPABILITY"] = pins.aten;

@@ -5,8 +5,8 @@
 //
 // OpenBLAS is opened by name: linked, its functions and LibTorch's of the same
 // names would take each other's calls.
-// Determinism: kEigenThreads threads whatever the machine has, which decides
-// bits; the instruction set is OPENBLAS_CORETYPE's.
+// Determinism: kEigenThreads threads of OpenMP whatever the machine has, which
+// decides bits; the instruction set is OPENBLAS_CORETYPE's.
 #ifndef DASM_WORKER_ENGINE_DATASET_EIGENVECTORS_H_
 #define DASM_WORKER_ENGINE_DATASET_EIGENVECTORS_H_
 
@@ -22,7 +22,7 @@ namespace dasm {
 inline constexpr int kEigenThreads = 2;
 
 // e.g. "0.3.21". FAILED_PRECONDITION, saying what to install, where there is
-// none, or one that computes with one thread only.
+// none, or one without OpenMP.
 absl::StatusOr<std::string> OpenBlasVersion();
 
 // Replaces the symmetric, finite `matrix` [n, n] by its eigenvectors, one a
