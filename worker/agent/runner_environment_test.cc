@@ -1,5 +1,11 @@
 #include "worker/agent/runner_environment.h"
 
+#include <fstream>
+#include <set>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -38,6 +44,25 @@ TEST(RunnerEnvironment, MultipliesBytesExactlyWhereTheCpuDoes) {
   EXPECT_THAT(lines, Contains("ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI"));
   EXPECT_THAT(lines, Contains("OPENBLAS_CORETYPE=SkylakeX"));
   EXPECT_THAT(lines, Contains("MKL_CBWR=AVX512"));
+}
+
+// Otherwise what multiplies bytes would never run, and nothing would tell.
+TEST(RunnerEnvironment, TheBestSetHasVnniWhereTheCpuDoes) {
+  std::ifstream file("/proc/cpuinfo");
+  std::set<std::string> flags;
+  for (std::string line; std::getline(file, line);) {
+    if (!absl::StartsWith(line, "flags")) continue;
+    for (absl::string_view flag : absl::StrSplit(line, ' ')) {
+      flags.emplace(flag);
+    }
+    break;
+  }
+  const bool avx512 = flags.contains("avx512f") && flags.contains("avx512bw") &&
+                      flags.contains("avx512dq") && flags.contains("avx512vl");
+  const InstructionSet best = BestInstructionSet();
+  EXPECT_EQ(best >= InstructionSet::kAvx512, avx512);
+  EXPECT_EQ(best == InstructionSet::kAvx512Vnni,
+            avx512 && flags.contains("avx512_vnni"));
 }
 
 TEST(RunnerEnvironment, DoesNotPromiseAvx2WithoutIt) {
